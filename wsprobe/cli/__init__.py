@@ -1,0 +1,64 @@
+"""The command line: one file per command, imported only when it is used, so that help answers at once.
+
+A command's module has `arguments(parser)` and `run(options) -> exit status`. Wrong usage and unreadable input end
+with one line on stderr and exit status 2, an interruption with 130.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from wsprobe import __version__
+
+COMMANDS = {
+    "demo": "the 1011 incident on loopback, traced, diagnosed, reported",
+    "trace": "open a WebSocket, observe, join what recorders saw, and say where it broke",
+    "record": "record at a hop: a relay that passes every byte on untouched",
+    "origin": "a stand-in backend that checks the token and tells what arrived",
+    "diagnose": "join and judge what recorders saw, of anyone's traffic",
+    "report": "render a saved trace or report",
+    "explain": "a close code or a rule in words",
+    "token": "what a JSON Web Token says, and whether it would verify",
+}
+
+
+class UsageError(Exception):
+    """Wrong usage or unreadable input: one line that says what, where, and what to do."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parser = _parser(words)
+    options = parser.parse_args(words)
+    try:
+        status: int = import_module(f"wsprobe.cli.{options.command}").run(options)
+    except UsageError as error:
+        print(f"wsprobe {options.command}: {one_line(str(error))}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of the pipe has seen enough
+        sys.stderr.close()
+        return 1
+    return status
+
+
+def one_line(text: str) -> str:
+    """A text from anywhere as one printable line: control characters never reach a terminal."""
+    return "".join(c if c.isprintable() else " " if c in "\t\r\n" else "\ufffd" for c in text)[:2000]
+
+
+def _parser(words: list[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="wsprobe", description="Traceroute for WebSocket upgrades: which hop lost the header, with proof."
+    )
+    parser.add_argument("--version", action="version", version=f"wsprobe {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    asked = next((word for word in words if not word.startswith("-")), None)
+    for name, does in COMMANDS.items():
+        command = commands.add_parser(name, help=does, description=f"{does[0].upper()}{does[1:]}.", allow_abbrev=False)
+        if name == asked:  # only the command that runs pays for its imports
+            import_module(f"wsprobe.cli.{name}").arguments(command)
+    return parser

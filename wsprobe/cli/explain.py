@@ -1,0 +1,26 @@
+"""`wsprobe explain`: a close code or a rule in words, offline."""
+
+import argparse
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """What may be asked."""
+    parser.add_argument("what", metavar="CODE-OR-RULE", help="a close code such as 1011, or the name of a rule")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prints the explanation."""
+    word: str = options.what
+    if word.isascii() and word.isdigit() and len(word) <= 5:  # noqa: PLR2004  a close code has 16 bits
+        from wsprobe.closecodes import explain
+
+        print(explain(int(word)))
+        return 0
+    from wsprobe.cli import UsageError
+    from wsprobe.rules import names, text
+
+    if word not in names():
+        msg = f"{word[:80]!r} is neither a close code nor a rule; the rules are {', '.join(names())}"
+        raise UsageError(msg)
+    print(text(word))
+    return 0

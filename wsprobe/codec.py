@@ -1,0 +1,223 @@
+"""Records to JSON Lines and back: one generic codec over the dataclasses of `model`, with limits for what is read.
+
+Encoding and decoding follow the types: dataclass to object, tuple to array, enum to its value. A field that holds its
+default is left out. What is read is checked field by field; unknown fields of a newer writer are passed over.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import MISSING, fields, is_dataclass
+from enum import StrEnum
+from functools import cache
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from wsprobe.model import Observation, Report, Reports, Trace
+
+SCHEMAS = {
+    "wsprobe.hop/1": Observation,
+    "wsprobe.trace/1": Trace,
+    "wsprobe.report/1": Report,
+    "wsprobe.reports/1": Reports,
+}
+"""The documents that are written, by the name in their `schema` field."""
+
+_NAMES = {record: name for name, record in SCHEMAS.items()}
+
+MAX_LINE = 4 * 1024 * 1024
+"""Octets of the longest line that is read as a record."""
+
+_MAX_ITEMS = 100_000
+
+Json = dict[str, Any]
+Codec = Callable[[Any], Any]
+
+
+class DecodeError(ValueError):
+    """A document that is none of ours; the text says where and why."""
+
+
+def encode(record: Observation | Trace | Report | Reports) -> Json:
+    """A document with its schema name, ready for JSON."""
+    body: Json = _encoder(type(record))(record)
+    return {"schema": _NAMES[type(record)], **body}
+
+
+def encode_line(observation: Observation) -> bytes:
+    """One line of a records file, newline and all."""
+    return json.dumps(encode(observation), separators=(",", ":"), ensure_ascii=True).encode() + b"\n"
+
+
+def decode(document: object) -> Observation | Trace | Report | Reports:
+    """The record that a parsed JSON document holds; DecodeError if it holds none that this version reads."""
+    if not isinstance(document, dict):
+        msg = "not a JSON object"
+        raise DecodeError(msg)
+    schema = document.get("schema")
+    if not isinstance(schema, str):
+        msg = "no schema is named"
+        raise DecodeError(msg)
+    if schema not in SCHEMAS:
+        kind, _, version = schema.partition("/")
+        newer = any(known.startswith(f"{kind}/") for known in SCHEMAS) and version
+        why = "a newer version than this wsprobe reads: update wsprobe" if newer else "not a schema of wsprobe"
+        msg = f"schema {schema[:64]!r} is {why}"
+        raise DecodeError(msg)
+    record: Observation | Trace | Report | Reports = _decoder(SCHEMAS[schema])(document)
+    return record
+
+
+def decode_line(line: bytes) -> Observation:
+    """The observation on one line of a records file; DecodeError with the reason where there is none."""
+    record = decode(parse(line))
+    if not isinstance(record, Observation):
+        msg = "a document, not a line of a records file"
+        raise DecodeError(msg)
+    return record
+
+
+def parse(text: bytes) -> object:
+    """JSON of a stranger; DecodeError where it is not JSON, or nested beyond reason."""
+    try:
+        parsed: object = json.loads(text)
+    except (ValueError, RecursionError) as error:  # RecursionError: deeply nested on purpose
+        msg = "not JSON"
+        raise DecodeError(msg) from error
+    return parsed
+
+
+# Encoding.
+
+
+def _same(value: Any) -> Any:  # noqa: ANN401  any JSON scalar
+    return value
+
+
+@cache
+def _encoder(kind: Any) -> Codec:  # noqa: ANN401  a type, or what typing makes of one
+    origin = get_origin(kind)
+    if origin in (Union, UnionType):
+        inner = _encoder(_without_none(kind))
+        return _same if inner is _same else lambda value: None if value is None else inner(value)
+    if origin is tuple:
+        args = get_args(kind)
+        inner = _encoder(args[0])
+        return _same if inner is _same else lambda value: [inner(item) for item in value]
+    if origin is dict:
+        inner = _encoder(get_args(kind)[1])
+        return _same if inner is _same else lambda value: {key: inner(item) for key, item in value.items()}
+    return _object_encoder(kind) if is_dataclass(kind) else _same
+
+
+def _object_encoder(kind: type) -> Codec:
+    hints = get_type_hints(kind)
+    plan = [(field.name, field.default, _encoder(hints[field.name])) for field in fields(kind)]
+
+    def encode_object(record: object) -> Json:
+        result = {}
+        for name, default, encoder in plan:
+            value = getattr(record, name)
+            if value is not default and value != default:
+                result[name] = value if encoder is _same else encoder(value)
+        return result
+
+    return encode_object
+
+
+def _without_none(kind: Any) -> Any:  # noqa: ANN401  a type, or what typing makes of one
+    (inner,) = (arg for arg in get_args(kind) if arg is not type(None))
+    return inner
+
+
+# Decoding.
+
+
+@cache
+def _decoder(kind: Any) -> Codec:  # noqa: ANN401  a type, or what typing makes of one
+    origin = get_origin(kind)
+    if origin in (Union, UnionType):
+        inner = _decoder(_without_none(kind))
+        return lambda value: None if value is None else inner(value)
+    if origin is tuple:
+        return _tuple_decoder(get_args(kind))
+    if origin is dict:
+        inner = _decoder(get_args(kind)[1])
+        return lambda value: {str(key): inner(item) for key, item in _checked(value, dict).items()}
+    if is_dataclass(kind):
+        return _object_decoder(kind)  # type: ignore[arg-type]  a dataclass, not an instance of one
+    if issubclass(kind, StrEnum):
+        return lambda value: _member(kind, value)
+    return lambda value: _checked(value, kind)
+
+
+def _tuple_decoder(args: tuple[Any, ...]) -> Codec:
+    inner = _decoder(args[0])
+    if args[-1] is Ellipsis:
+        return lambda value: tuple(inner(item) for item in _bounded(value))
+
+    def decode_fixed(value: object) -> tuple[Any, ...]:
+        items = _bounded(value)
+        if len(items) != len(args):
+            msg = f"{len(args)} items expected, {len(items)} found"
+            raise DecodeError(msg)
+        return tuple(inner(item) for item in items)
+
+    return decode_fixed
+
+
+def _object_decoder(kind: type) -> Codec:
+    hints = get_type_hints(kind)
+    plan = [(field.name, field.default is MISSING, _decoder(hints[field.name])) for field in fields(kind)]
+
+    def decode_object(value: object) -> object:
+        document = _checked(value, dict)
+        found = {}
+        for name, required, decoder in plan:
+            if name in document:
+                found[name] = _at(name, decoder, document[name])
+            elif required:
+                msg = f"{name} is missing"
+                raise DecodeError(msg)
+        return kind(**found)
+
+    return decode_object
+
+
+def _at(name: str, decoder: Codec, value: object) -> Any:  # noqa: ANN401  what the field's type says
+    try:
+        return decoder(value)
+    except DecodeError as error:
+        msg = f"{name}: {error}"
+        raise DecodeError(msg) from None
+
+
+def _member(kind: type[StrEnum], value: object) -> StrEnum:
+    try:
+        return kind(_checked(value, str))
+    except ValueError:
+        msg = f"{str(value)[:40]!r} is not one of {', '.join(kind)}"
+        raise DecodeError(msg) from None
+
+
+def _bounded(value: object) -> list[Any]:
+    items: list[Any] = _checked(value, list)
+    if len(items) > _MAX_ITEMS:
+        msg = f"more than {_MAX_ITEMS} items"
+        raise DecodeError(msg)
+    return items
+
+
+def _checked(value: Any, kind: type) -> Any:  # noqa: ANN401  the type that was checked
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except OverflowError:
+            msg = "a number beyond reason"
+            raise DecodeError(msg) from None
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        msg = f"{kind.__name__} expected, {type(value).__name__} found"
+        raise DecodeError(msg)
+    if isinstance(value, float) and not (-1e15 < value < 1e15):
+        msg = "a number beyond reason"
+        raise DecodeError(msg)
+    return value

@@ -1,0 +1,173 @@
+"""Which values are credentials, and what a JSON Web Token says of itself. Standard library only; verifies nothing."""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping
+
+from wsprobe.model import Jwt
+
+_SECRET_NAME = re.compile(
+    r"token|key|secret|auth|session|passw|passphrase|^pass$|pwd|ticket|jwt|credential|signature|^sig$|^sid$|^code$"
+    r"|cookie|assertion|oidc|principal|x-forwarded-user|x-forwarded-email|x-goog-authenticated|client-cert",
+    re.IGNORECASE,
+)
+# They look like the above and say why a handshake failed, or hold nothing secret (RFC 6455, 11.3; RFC 9110, 11.6).
+_TELLING_NAME = re.compile(
+    r"^(sec-websocket-key|sec-websocket-accept|.*-authenticate|(proxy-)?authentication-info)$", re.IGNORECASE
+)
+
+SCHEMES = frozenset(
+    "apikey aws4-hmac-sha256 basic bearer digest dpop gnap hoba hmac jwt mac mutual negotiate ntlm oauth privatetoken "
+    "scram-sha-1 scram-sha-256 signature splunk token vapid".split()
+)
+"""Authentication schemes that may be told beside a credential (RFC 9110, 11.1, and common use)."""
+
+JWT = re.compile(r"(?:eyJ|eyAi|ewo[gJN])[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]*){0,4}")
+"""A JSON Web Token or what is left of one: its first part is the base64url of a JSON object (RFC 7515, 7.1)."""
+
+SIGNATURE_LENGTHS: Mapping[str, tuple[int, ...]] = {
+    "HS256": (43,),
+    "HS384": (64,),
+    "HS512": (86,),
+    "ES256": (86,),
+    "ES384": (128,),
+    "ES512": (176,),
+    "EdDSA": (86, 152),
+    "RS256": (342, 512, 683),
+    "RS384": (342, 512, 683),
+    "RS512": (342, 512, 683),
+    "PS256": (342, 512, 683),
+    "PS384": (342, 512, 683),
+    "PS512": (342, 512, 683),
+}
+"""How many characters the signature of a whole token has (RFC 7518, 3; RSA keys of 2048, 3072 and 4096 bits)."""
+
+_JWT_PARTS = 3
+_MAX_SHOWN = 200
+_SEPARATORS = re.compile(r"[._/\-]")
+_PROTOCOL_MARKERS = frozenset(
+    "authorization bearer token access_token access-token jwt auth apikey api-key api_key ticket".split()
+)
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a header, cookie, or parameter of that name holds something that must not be shown."""
+    return bool(_SECRET_NAME.search(name)) and not _TELLING_NAME.match(name)
+
+
+def split_scheme(value: str) -> tuple[str | None, str]:
+    """The authentication scheme of a credentials value, if it is a known one, and the rest (RFC 9110, 11.4)."""
+    scheme, space, rest = value.partition(" ")
+    return (scheme, rest.strip()) if space and scheme.lower() in SCHEMES else (None, value)
+
+
+def secret_subprotocols(elements: list[str]) -> list[tuple[str, str]]:
+    """Each element of Sec-WebSocket-Protocol as what may be shown of it and what must not.
+
+    Browsers cannot set Authorization on a WebSocket, so tokens travel here: behind a marker of their own element,
+    or behind a prefix as Kubernetes does it. What does not look like the name of a protocol counts as a token.
+    """
+    found = []
+    marked = False
+    for element in elements:
+        prefix, _, rest = element.rpartition(".")
+        if JWT.search(element):
+            start = JWT.search(element).start()  # type: ignore[union-attr]  the line above found it
+            found.append((element[:start], element[start:]))
+        elif marked or _looks_opaque(element):
+            known = prefix.lower().startswith("base64url.bearer.authorization") or prefix.lower().endswith("bearer")
+            found.append((prefix + ".", rest) if known else ("", element))
+        else:
+            found.append((element, ""))
+        marked = element.lower() in _PROTOCOL_MARKERS
+    return found
+
+
+def _looks_opaque(element: str) -> bool:
+    if element.lower().startswith("base64url.bearer.authorization"):
+        return True
+    runs = _SEPARATORS.split(element)
+    return any(_is_run(run) for run in runs) or len(element) > 64  # noqa: PLR2004  no registered name is that long
+
+
+def _is_run(run: str) -> bool:
+    """A run of letters and digits that no protocol name has: long and mixed, or very long."""
+    mixed = any(c.isdigit() for c in run[1:-1]) and any(c.isalpha() for c in run)
+    cased = any(c.islower() for c in run) and any(c.isupper() for c in run[1:])
+    return len(run) >= 8 and (mixed or (cased and len(run) >= 14)) or len(run) >= 24  # noqa: PLR2004  see above
+
+
+def guessable(secret: str) -> bool:
+    """Whether a value may hold fewer than 128 bits, so that a fingerprint under a known key would tell it.
+
+    Only what looks random counts: a signed token, or 32 hex digits or 24 mixed letters and digits with the many
+    changes of class that chance makes and words do not.
+    """
+    if JWT.fullmatch(secret):
+        parts = secret.split(".")
+        return len(parts) < _JWT_PARTS or len(parts[2]) < 22 or len(set(parts[2])) < 10  # noqa: PLR2004  128 bits
+    if re.fullmatch(r"[0-9a-f]{32,}", secret):
+        return len(set(secret)) < 8  # noqa: PLR2004  sixteen are expected of chance
+    if not re.fullmatch(r"[A-Za-z0-9_+/=.~-]{24,}", secret) or len(set(secret)) < 14:  # noqa: PLR2004
+        return True
+    kinds = ["d" if c.isdigit() else "u" if c.isupper() else "l" if c.islower() else "o" for c in secret]
+    changes = sum(a != b for a, b in zip(kinds, kinds[1:], strict=False))
+    return changes < 0.45 * len(secret)  # noqa: PLR2004  chance gives 0.65 of base64, words far less
+
+
+def read_jwt(token: str) -> Jwt | None:
+    """What the header and the claims of a token say, None where it is no token. Nothing is verified."""
+    parts = token.split(".")
+    header = _json_part(parts[0])
+    if header is None or not isinstance(header.get("alg"), str):
+        return None
+    claims = (_json_part(parts[1]) if len(parts) > 1 else None) or {}
+    audience = claims.get("aud")
+    scope = claims.get("scope", claims.get("scp"))
+    return Jwt(
+        alg=_text(header.get("alg")),
+        typ=_text(header.get("typ")),
+        kid=_text(header.get("kid")),
+        iss=_text(claims.get("iss")),
+        aud=_texts(audience if isinstance(audience, list) else [audience]),
+        exp=_number(claims.get("exp")),
+        nbf=_number(claims.get("nbf")),
+        iat=_number(claims.get("iat")),
+        scope=_texts(scope.split() if isinstance(scope, str) else scope if isinstance(scope, list) else []),
+        claims=_texts(list(claims)),
+    )
+
+
+def truncated(parts: tuple[int, ...]) -> bool:
+    """Whether a token of these part lengths cannot be whole: cut off on its way or when it was copied."""
+    # RFC 7515, 7.1: three parts; base64 of no octets has one character more than a multiple of four.
+    return len(parts) < _JWT_PARTS or 0 in parts[:_JWT_PARTS] or any(size % 4 == 1 for size in parts)
+
+
+def short_signature(parts: tuple[int, ...], alg: str | None) -> int | None:
+    """How many characters the signature of such a token has at least, if this one has fewer; None otherwise."""
+    lengths = SIGNATURE_LENGTHS.get(alg or "")
+    return min(lengths) if lengths and len(parts) == _JWT_PARTS and parts[2] < min(lengths) else None
+
+
+def _json_part(part: str) -> dict[str, object] | None:
+    try:
+        decoded = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    except (binascii.Error, ValueError, RecursionError):  # RecursionError: deeply nested on purpose
+        return None
+    return decoded if isinstance(decoded, dict) else None
+
+
+def _text(value: object) -> str | None:
+    return value[:_MAX_SHOWN] if isinstance(value, str) else None
+
+
+def _texts(items: list[object]) -> tuple[str, ...]:
+    return tuple(item[:_MAX_SHOWN] for item in items[:32] if isinstance(item, str))
+
+
+def _number(value: object) -> float | None:
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12  # noqa: PLR2004
+    return float(value) if usable else None  # type: ignore[arg-type]  `usable` says that it is a number

@@ -1,0 +1,240 @@
+"""A sans-I/O counter of WebSocket frames in one direction (RFC 6455, 5), usable alone.
+
+It counts and bounds; only the payloads of close, ping and pong frames (125 octets at most) are looked at, all
+others are skipped without a copy. What breaks the standard is told and counted, and reading goes on as far as the
+framing allows.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from wsprobe.model import Count
+
+OPCODES = {0: "continuation", 1: "text", 2: "binary", 8: "close", 9: "ping", 10: "pong"}
+
+_CLOSE, _PING, _PONG = 8, 9, 10
+_FIN, _MASKED = 0x80, 0x80
+_MAX_CONTROL = 125
+_RESPONSE = b"HTTP/1."
+
+
+class Sink(Protocol):
+    """Who is told what a direction carries; `at` is the time of the chunk that completed it."""
+
+    def on_close(self, payload: bytes, at: float) -> None:
+        """A close frame with its payload, unmasked."""
+
+    def on_ping(self, payload: bytes, at: float) -> None:
+        """A ping with its payload, unmasked."""
+
+    def on_pong(self, payload: bytes, at: float) -> None:
+        """A pong with its payload, unmasked."""
+
+    def on_flaw(self, kind: str, detail: str, at: float) -> None:
+        """Something that RFC 6455 does not allow."""
+
+
+class FrameCounter:
+    """Counts the frames of one direction; `feed` takes bytes in any chunks.
+
+    `masked` is what this direction must be (RFC 6455, 5.1), `reserved` the RSV bits that a negotiated extension
+    may set. `last` is the time of the last byte.
+    """
+
+    __slots__ = (
+        "_frames",
+        "_fragmented",
+        "_head",
+        "_masked",
+        "_need",
+        "_octets",
+        "_opaque",
+        "_payload",
+        "_reserved",
+        "_sink",
+        "_skip",
+        "closed",
+        "last",
+    )
+
+    def __init__(self, sink: Sink, *, masked: bool, reserved: int = 0) -> None:
+        self._sink = sink
+        self._masked = _MASKED if masked else 0
+        self._reserved = reserved
+        self._frames = [0] * 16
+        self._octets = [0] * 16
+        self._skip = 0
+        self._head = b""
+        self._need = 0
+        self._payload: Callable[[bytes, float], None] | None = None
+        self._fragmented = False
+        self._opaque = False
+        self.closed = False
+        self.last: float | None = None
+
+    @property
+    def counts(self) -> dict[str, Count]:
+        """Frames and payload octets so far, by the name of the opcode."""
+        names = ((code, OPCODES.get(code, f"reserved {code}")) for code in range(16))
+        return {name: Count(frames=self._frames[c], bytes=self._octets[c]) for c, name in names if self._frames[c]}
+
+    @property
+    def between_frames(self) -> bool:
+        """Whether the last byte ended a frame."""
+        return not self._skip and not self._head
+
+    def feed(self, data: bytes, at: float) -> None:
+        """Takes the next bytes, which came at time `at`."""
+        self.last = at
+        end = len(data)
+        if self._skip >= end:
+            self._skip -= end
+            return
+        if self._head or self._opaque or self.closed or self._fragmented:
+            self._slow(data, at)
+            return
+        pos, self._skip = self._skip, 0
+        frames, octets, masked = self._frames, self._octets, self._masked
+        while pos + 1 < end:
+            first, second = data[pos], data[pos + 1]
+            size = second & 0x7F
+            # The plain case, without a call: a whole data frame that is not fragmented, of up to 64 KiB.
+            if (first != 0x81 and first != 0x82) or (second & 0x80) != masked or size == 127:  # noqa: PLR1714, PLR2004
+                break
+            begin = pos + 2
+            if size == 126:  # noqa: PLR2004
+                if begin + 2 > end:
+                    break
+                size = (data[begin] << 8) | data[begin + 1]
+                if size < 126:  # noqa: PLR2004
+                    break
+                begin += 2
+            begin += 4 if masked else 0
+            if begin > end:
+                break
+            frames[first & 15] += 1
+            octets[first & 15] += size
+            pos = begin + size
+        if pos > end:
+            self._skip = pos - end
+        elif pos < end:
+            self._slow(data[pos:] if pos else data, at)
+
+    def _slow(self, data: bytes, at: float) -> None:
+        """Frame by frame, whatever they are: the head is collected until it is whole, then judged."""
+        data = self._head + data
+        self._head = b""
+        pos, end = 0, len(data)
+        while pos < end and not self._opaque:
+            if self._skip:
+                step = min(self._skip, end - pos)
+                self._skip -= step
+                pos += step
+                continue
+            taken = self._one(data, pos, at)
+            if taken is None:
+                self._head = data[pos:]
+                return
+            pos += taken
+
+    def _one(self, data: bytes, pos: int, at: float) -> int | None:
+        """Reads the frame at `pos`; returns how far it went, None where more bytes are needed to judge."""
+        left = len(data) - pos
+        if not self._masked and data[pos] == _RESPONSE[0]:
+            start = data[pos : pos + len(_RESPONSE)]
+            if start == _RESPONSE[: len(start)]:
+                return self._response(data, pos, at)
+        size = _head_size(data, pos, left)
+        if size is None or left < size:
+            return None
+        first, second = data[pos], data[pos + 1]
+        length = _length(data, pos, second & 0x7F)
+        opcode = first & 15
+        if opcode >= _CLOSE and length <= _MAX_CONTROL:
+            if left < size + length:
+                return None  # a control frame is small: wait for all of it
+            self._count(first, second, length, at)
+            self._control(opcode, _unmask(data, pos, size, length, masked=bool(second & _MASKED)), at)
+            return size + length
+        self._count(first, second, length, at)
+        if length >> 63:
+            self._tell("a frame that claims 2^63 octets or more", str(length), at)
+        elif (second & 0x7F) == 127 and length < 65536 or (second & 0x7F) == 126 and length < 126:  # noqa: PLR2004
+            self._tell("a length that is not in its shortest form", str(length), at)
+        self._skip = length
+        return size
+
+    def _count(self, first: int, second: int, length: int, at: float) -> None:
+        """Counts one frame and tells what RFC 6455, 5.2, 5.4 and 5.5 do not allow of it."""
+        opcode, final = first & 15, first & _FIN
+        self._frames[opcode] += 1
+        self._octets[opcode] += length
+        if self.closed:
+            self._tell("a frame after the close frame", OPCODES.get(opcode, f"opcode {opcode}"), at)
+        if (second & _MASKED) != self._masked:
+            self._tell("a frame that is not masked" if self._masked else "a masked frame", "", at)
+        if first & 0x70 & ~self._reserved:
+            self._tell("reserved bits without an extension", f"{(first & 0x70) >> 4:03b}", at)
+        if opcode not in OPCODES:
+            self._tell("a reserved opcode", str(opcode), at)
+        if opcode >= _CLOSE:
+            if length > _MAX_CONTROL:
+                self._tell("a control frame longer than 125 octets", str(length), at)
+            if not final:
+                self._tell("a fragmented control frame", "", at)
+            return
+        if (opcode == 0) != self._fragmented:
+            self._tell("a message inside a message" if opcode else "a continuation of nothing", "", at)
+        self._fragmented = not final
+
+    def _control(self, opcode: int, payload: bytes, at: float) -> None:
+        if opcode == _CLOSE:
+            self.closed = True
+            self._sink.on_close(payload, at)
+        elif opcode == _PING:
+            self._sink.on_ping(payload, at)
+        elif opcode == _PONG:
+            self._sink.on_pong(payload, at)
+
+    def _response(self, data: bytes, pos: int, at: float) -> int | None:
+        """An HTTP response where a frame should begin: some proxies write their error page into the WebSocket."""
+        line = data[pos : pos + 256].partition(b"\n")
+        if not line[1] and len(line[0]) < 256:  # noqa: PLR2004
+            return None
+        self._tell("an HTTP response inside the WebSocket", line[0].decode("latin-1").strip(), at)
+        self._opaque = True
+        return len(data) - pos
+
+    def finish(self, at: float) -> None:
+        """The direction has ended: what is left of a frame is told."""
+        if self._head.startswith(_RESPONSE) and not self._masked:
+            self._tell("an HTTP response inside the WebSocket", self._head.decode("latin-1").strip(), at)
+        elif not self.between_frames:
+            self._tell("the direction ended inside a frame", f"{self._skip or 'some'} octets short", at)
+
+    def _tell(self, kind: str, detail: str, at: float) -> None:
+        self._sink.on_flaw(kind, detail, at)
+
+
+def _head_size(data: bytes, pos: int, left: int) -> int | None:
+    if left < 2:  # noqa: PLR2004
+        return None
+    size = data[pos + 1] & 0x7F
+    extended = 2 if size == 126 else 8 if size == 127 else 0  # noqa: PLR2004
+    return 2 + extended + (4 if data[pos + 1] & _MASKED else 0)
+
+
+def _length(data: bytes, pos: int, size: int) -> int:
+    if size == 126:  # noqa: PLR2004
+        return int.from_bytes(data[pos + 2 : pos + 4])
+    if size == 127:  # noqa: PLR2004
+        return int.from_bytes(data[pos + 2 : pos + 10])
+    return size
+
+
+def _unmask(data: bytes, pos: int, size: int, length: int, *, masked: bool) -> bytes:
+    payload = data[pos + size : pos + size + length]
+    if not masked:
+        return payload
+    mask = data[pos + size - 4 : pos + size]
+    return bytes(octet ^ mask[i & 3] for i, octet in enumerate(payload))

@@ -1,0 +1,246 @@
+"""A sans-I/O reader of HTTP/1.1 message heads and a counter of their bodies (RFC 9112), each usable alone.
+
+It reads what is there and names what is wrong with it; it never refuses. What it keeps is bounded.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from wsprobe.model import Header
+
+MAX_HEAD = 256 * 1024
+"""Octets of a head that are kept; what follows is passed over until the head ends."""
+
+MAX_BODY = 64 * 1024
+"""Octets of a body that are kept where a body is kept at all."""
+
+_WHITESPACE = " \t"
+_MAX_CHUNK_LINE = 4096
+
+
+class Head(NamedTuple):
+    """A start line and headers in the order, case and octets (as latin-1) in which they came, and what is malformed."""
+
+    start_line: str
+    headers: tuple[Header, ...]
+    flaws: tuple[str, ...] = ()
+
+
+def parse_head(raw: bytes) -> Head:
+    """A head, without the empty line that ends it, as start line and headers (RFC 9112, 2.2 and 5)."""
+    start_line, *lines = raw.decode("latin-1").split("\r\n")
+    flaws: list[str] = []
+    if b"\n" in raw.replace(b"\r\n", b""):
+        flaws.append("a line ends in LF without CR")
+        start_line, *lines = raw.decode("latin-1").replace("\r\n", "\n").split("\n")
+    headers: list[Header] = []
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if colon and name and name[0] not in _WHITESPACE and name[-1] not in _WHITESPACE:
+            headers.append((name, value.strip(_WHITESPACE)))
+        else:
+            _odd_line(line, headers, flaws)
+    return Head(start_line, tuple(headers), tuple(flaws))
+
+
+def _odd_line(line: str, headers: list[Header], flaws: list[str]) -> None:
+    if line[:1] in (" ", "\t") and headers:  # RFC 9112, 5.2: a folded line stands for one space
+        name, value = headers[-1]
+        headers[-1] = (name, f"{value} {line.strip(_WHITESPACE)}")
+        _once(flaws, "a header is folded over lines")
+        return
+    name, colon, value = line.partition(":")
+    _once(flaws, "white space before a header's colon" if colon and name.strip() else "a header line without a name")
+    headers.append((name.strip(_WHITESPACE), value.strip(_WHITESPACE)))
+
+
+def _once(flaws: list[str], flaw: str) -> None:
+    if flaw not in flaws:
+        flaws.append(flaw)
+
+
+class HeadReader:
+    """Collects one head from bytes in any chunks; `feed` gives back what follows it, or None while it goes on."""
+
+    __slots__ = ("_kept", "_searched", "_tail", "dropped")
+
+    def __init__(self) -> None:
+        self._kept = bytearray()
+        self._searched = 0
+        self._tail = b""
+        self.dropped = 0
+
+    def __bool__(self) -> bool:
+        """Whether any byte of the head has come."""
+        return bool(self._kept)
+
+    def feed(self, data: bytes) -> bytes | None:
+        """Takes the next bytes; returns those after the head once it is complete."""
+        if self.dropped:
+            return self._pass_over(data)
+        if not self._kept:  # RFC 9112, 2.2: empty lines before a request line are to be ignored
+            data = data.lstrip(b"\r\n")
+        kept = self._kept
+        kept += data
+        end = _end_of_head(kept, max(0, self._searched - 3))
+        if end and end[0] <= MAX_HEAD:
+            rest = bytes(kept[end[1] :])
+            del kept[end[0] :]
+            return rest
+        self._searched = len(kept)
+        if end or len(kept) > MAX_HEAD + 4:  # the longest end of a head has four octets
+            over = bytes(kept[MAX_HEAD:])
+            self._tail = bytes(kept[MAX_HEAD - 3 : MAX_HEAD])
+            del kept[MAX_HEAD:]
+            return self._pass_over(over)
+        return None
+
+    def _pass_over(self, data: bytes) -> bytes | None:
+        joined = self._tail + data
+        end = _end_of_head(joined, 0)
+        self.dropped += len(data) if end is None else end[1] - len(self._tail)
+        self._tail = joined[-3:]
+        return None if end is None else joined[end[1] :]
+
+    def head(self) -> Head:
+        """The head as far as it has come."""
+        raw = bytes(self._kept)
+        if not self.dropped:
+            return parse_head(raw)
+        whole_lines = raw[: raw.rfind(b"\n") + 1].rstrip(b"\r\n")
+        head = parse_head(whole_lines or raw[:4096])
+        return head._replace(flaws=(*head.flaws, f"a head longer than {MAX_HEAD} octets"))
+
+
+def _end_of_head(data: bytes | bytearray, start: int) -> tuple[int, int] | None:
+    """Where the head ends and where what follows begins. A bare LF ends a line too (RFC 9112, 2.2)."""
+    crlf = data.find(b"\r\n\r\n", start)
+    bare = data.find(b"\n\n", start, crlf if crlf >= 0 else len(data))
+    mixed = data.find(b"\n\r\n", start, crlf if crlf >= 0 else len(data))
+    found = [(at, at + size) for at, size in ((crlf, 4), (bare, 2), (mixed, 3)) if at >= 0]
+    return min(found) if found else None
+
+
+class BodyReader:
+    """Counts one body from bytes in any chunks and keeps the first octets of it, if asked to.
+
+    `length` is the number of octets, -1 for the chunked coding, and None for a body that ends with the connection.
+    """
+
+    __slots__ = ("_keep", "_left", "_line", "_trailers", "bad", "kept", "length", "size")
+
+    def __init__(self, length: int | None, *, keep: bool = False) -> None:
+        self.length = length
+        self.kept = bytearray()
+        self.size = 0
+        self.bad = False
+        self._keep = keep
+        self._left = length if length is not None and length >= 0 else 0
+        self._line = b""
+        self._trailers = False
+
+    def feed(self, data: bytes) -> bytes | None:
+        """Takes the next bytes; returns those after the body once it is complete, None while it goes on."""
+        if self.length is None or self.bad:
+            self._take(data)
+            return None
+        if self.length >= 0:
+            return self._counted(data)
+        return self._chunked(data)
+
+    def _take(self, data: bytes) -> None:
+        self.size += len(data)
+        if self._keep and len(self.kept) < MAX_BODY:
+            self.kept += data[: MAX_BODY - len(self.kept)]
+
+    def _counted(self, data: bytes) -> bytes | None:
+        piece = data[: self._left]
+        self._take(piece)
+        self._left -= len(piece)
+        return data[len(piece) :] if not self._left else None
+
+    def _chunked(self, data: bytes) -> bytes | None:
+        """RFC 9112, 7.1: size line, that many octets, CRLF, …, a size of 0, trailers, an empty line."""
+        while True:
+            if self._left > 2:  # noqa: PLR2004  the two are the CRLF behind the chunk
+                piece = data[: self._left - 2]
+                self._take(piece)
+                self._left -= len(piece)
+                data = data[len(piece) :]
+            if self._left and data:
+                piece = data[: self._left]
+                self._left -= len(piece)
+                data = data[len(piece) :]
+            if self._left or not data:
+                return None
+            line, newline, data = (self._line + data).partition(b"\n")
+            if not newline:
+                self._line = line
+                self.bad = len(line) > _MAX_CHUNK_LINE
+                return None
+            self._line = b""
+            line = line.strip()
+            if self._trailers:
+                if not line:
+                    return data
+            else:
+                self._chunk(line)
+                if self.bad:
+                    self._take(data)
+                    return None
+
+    def _chunk(self, line: bytes) -> None:
+        digits = line.partition(b";")[0].strip()
+        if not digits or len(digits) > 16 or digits.strip(b"0123456789abcdefABCDEF"):  # noqa: PLR2004  64 bits
+            self.bad = True
+            return
+        size = int(digits, 16)
+        self._trailers = size == 0
+        self._left = size + 2 if size else 0
+
+
+def status(start_line: str) -> int | None:
+    """The status code of a status line, None where there is none (RFC 9112, 4)."""
+    version, _, rest = start_line.partition(" ")
+    digits = rest[:3]
+    good = version.startswith("HTTP/") and len(digits) == 3 and digits.isascii() and digits.isdigit()  # noqa: PLR2004
+    return int(digits) if good else None
+
+
+def method(start_line: str) -> str:
+    """The method of a request line."""
+    return start_line.partition(" ")[0]
+
+
+def values(headers: Iterable[Header], name: str) -> list[str]:
+    """The values of all headers of that name, which is compared without case (RFC 9110, 5.1)."""
+    name = name.lower()
+    return [value for key, value in headers if key.lower() == name]
+
+
+def tokens(headers: Iterable[Header], name: str) -> list[str]:
+    """The members of a list-based header, over all of its lines, in order (RFC 9110, 5.6.1)."""
+    return [token for value in values(headers, name) for part in value.split(",") if (token := part.strip())]
+
+
+def request_body(headers: Iterable[Header]) -> int | None:
+    """The length of a request's body for a BodyReader; 0 where there is none (RFC 9112, 6.3)."""
+    length = _declared(headers)
+    return 0 if length is None else length
+
+
+def response_body(headers: Iterable[Header], code: int, asked: str) -> int | None:
+    """The length of a response's body for a BodyReader (RFC 9112, 6.3); `asked` is the request's method."""
+    if asked == "HEAD" or code < 200 or code in {204, 304}:  # noqa: PLR2004
+        return 0
+    return _declared(headers)
+
+
+def _declared(headers: Iterable[Header]) -> int | None:
+    headers = tuple(headers)
+    if any(token.lower() == "chunked" for token in tokens(headers, "transfer-encoding")):
+        return -1
+    length = values(headers, "content-length")
+    if length and length[0].isascii() and length[0].isdigit() and len(length[0]) < 19:  # noqa: PLR2004  63 bits
+        return int(length[0])
+    return None

@@ -1,0 +1,458 @@
+"""The records: what a hop observed, the trace that joins the hops, and the report that judges it.
+
+All times are seconds as floats; `at` of an observation is UTC in ISO 8601, every other time counts from there.
+A field with a default is left out of JSON while it holds that default; a field without one is always written.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+Header = tuple[str, str]
+"""Name and value as they stood on the wire: octets as latin-1, case and order kept, optional whitespace off."""
+
+
+class Sender(StrEnum):
+    """Whose act it was, seen from the recorder."""
+
+    CLIENT = "client"
+    SERVER = "server"
+    LOCAL = "local"
+
+
+class Ending(StrEnum):
+    """How one direction of a connection ended."""
+
+    FRAME = "frame"
+    EOF = "eof"
+    RESET = "reset"
+    TIMEOUT = "timeout"
+
+
+class Subprotocol(StrEnum):
+    """What became of the offered subprotocols (RFC 6455, 4.2.2)."""
+
+    NOT_OFFERED = "not offered"
+    ECHOED = "echoed"
+    NOT_ECHOED = "not echoed"
+    FOREIGN = "not among the offered"
+
+
+class State(StrEnum):
+    """What is known of a header at a hop."""
+
+    PRESENT = "present"
+    ABSENT = "absent"
+    ALTERED = "altered"
+    UNCOMPARED = "present, not compared"
+    UNOBSERVED = "not observed"
+
+
+class Confidence(StrEnum):
+    """How far the observations carry a finding; the words are used for nothing else."""
+
+    PROVEN = "proven"
+    LIKELY = "likely"
+    POSSIBLE = "possible"
+
+
+class Severity(StrEnum):
+    """How much a finding matters for the connection."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorder:
+    """What observed, what it cannot see (`blind`) and what its presence changes (`alters`)."""
+
+    kind: str
+    version: str
+    blind: tuple[str, ...] = ()
+    alters: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peers:
+    """Addresses as `host:port`: who connected, where the recorder took it, and whom it connected to."""
+
+    client: str | None = None
+    local: str | None = None
+    server: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """One certificate that a server presented; times in ISO 8601, `sha256` of the DER."""
+
+    subject: str
+    issuer: str
+    names: tuple[str, ...]
+    not_before: str
+    not_after: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """One TLS connection as it was negotiated; `error` holds the reason why verification failed, in words."""
+
+    version: str | None = None
+    cipher: str | None = None
+    alpn: str | None = None
+    sni: str | None = None
+    verified: bool | None = None
+    error: str | None = None
+    certificates: tuple[Certificate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsEnds:
+    """TLS towards the client and towards the server; None where that side is plain TCP."""
+
+    client: Tls | None = None
+    server: Tls | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """The body of a refused upgrade: text where it is text, its size on the wire, and whether it was cut."""
+
+    text: str | None
+    size: int
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """The head of a request or response (RFC 9112, 2.1), with the body only where an upgrade was refused."""
+
+    start_line: str
+    headers: tuple[Header, ...]
+    body: Body | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handshake:
+    """Judgements about the upgrade that need the unredacted values (RFC 6455, 4.1 and 4.2).
+
+    `duration` runs from the end of the request head to the end of the response head: a hop further out always
+    has the longer one. `connection` are the tokens of the request's Connection header: what it nominates.
+    """
+
+    asked: bool
+    upgraded: bool
+    duration: float | None = None
+    request_flaws: tuple[str, ...] = ()
+    response_flaws: tuple[str, ...] = ()
+    connection: tuple[str, ...] = ()
+    subprotocol: Subprotocol | None = None
+    offered: int = 0
+    extensions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """Frames of one opcode and the bytes of their payloads."""
+
+    frames: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frames:
+    """Frames per direction, by the name of their opcode (RFC 6455, 5.2)."""
+
+    client: dict[str, Count]
+    server: dict[str, Count]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pings:
+    """Pings of one side and the round-trip times of those that were answered (RFC 6455, 5.5.2)."""
+
+    sent: int
+    answered: int
+    shortest: float | None = None
+    mean: float | None = None
+    longest: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PingsBySide:
+    """Pings that the client sent and pings that the server sent; None where there were none."""
+
+    client: Pings | None = None
+    server: Pings | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Close:
+    """One end of one direction. `code` is only what a close frame carried; what never travels is None."""
+
+    sender: Sender
+    ending: Ending
+    code: int | None
+    reason: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activity:
+    """When the last byte of each direction passed; None where none did after the handshake."""
+
+    client: float | None = None
+    server: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anomaly:
+    """Something on the wire that the standards do not allow: an observation, never an error of the recorder."""
+
+    sender: Sender
+    kind: str
+    detail: str
+    at: float
+    times: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why an exchange never got an answer: the phase (dns, tcp, tls, proxy, response) and the reason in words."""
+
+    phase: str
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What an origin that checks tokens found: where it looked, whether the token holds, and why not."""
+
+    carrier: str
+    valid: bool
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """One step of the conversation that the user asked for, and whether it happened."""
+
+    kind: str
+    what: str
+    met: bool
+    at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Jwt:
+    """What a JSON Web Token says of itself (RFC 7519), unverified; claims that could name a person only by name."""
+
+    alg: str | None = None
+    typ: str | None = None
+    kid: str | None = None
+    iss: str | None = None
+    aud: tuple[str, ...] = ()
+    exp: float | None = None
+    nbf: float | None = None
+    iat: float | None = None
+    scope: tuple[str, ...] = ()
+    claims: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redaction:
+    """What was replaced, where, and what may be told about it.
+
+    `message` is request, response, or closes; `header` the index in its header list, None outside of headers.
+    `shown` is the text that stands in its place. `parts` are the lengths of a JWT's parts. `fingerprints` map the
+    id of a key to a shortened HMAC under it: equal values have equal fingerprints of the same key, and
+    fingerprints of different keys say nothing about each other.
+    """
+
+    message: str
+    header: int | None
+    name: str
+    scheme: str | None
+    length: int
+    shown: str
+    parts: tuple[int, ...] = ()
+    fingerprints: dict[str, str] | None = None
+    jwt: Jwt | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What one recorder saw of one HTTP exchange and of the connection that an upgrade made of it.
+
+    `ended` is None while the connection goes on. `interim` are the start lines of 1xx responses before the final
+    one. `phases` are durations by name (dns, tcp, tls, upgrade), `addresses` what a name resolved to.
+    """
+
+    name: str
+    instance: str
+    recorder: Recorder
+    connection: str
+    exchange: int
+    trace: str | None
+    at: str
+    request: Message | None
+    response: Message | None
+    closes: tuple[Close, ...]
+    ended: float | None
+    peers: Peers | None = None
+    tls: TlsEnds | None = None
+    interim: tuple[str, ...] = ()
+    handshake: Handshake | None = None
+    frames: Frames | None = None
+    pings: PingsBySide | None = None
+    activity: Activity | None = None
+    anomalies: tuple[Anomaly, ...] = ()
+    failure: Failure | None = None
+    phases: dict[str, float] | None = None
+    addresses: tuple[str, ...] = ()
+    verification: Verification | None = None
+    expectations: tuple[Expectation, ...] = ()
+    redactions: tuple[Redaction, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """All observations of one exchange in path order, client side first.
+
+    `order` says how the order is known, and is None where it is not. `retries` are further tries of the same
+    request at an inner hop; `silent` the recorders that saw other traffic and nothing of this exchange;
+    `problems` what was wrong with the records, in words.
+    """
+
+    id: str | None
+    hops: tuple[Observation, ...]
+    order: str | None = None
+    retries: tuple[Observation, ...] = ()
+    ambiguous: tuple[Observation, ...] = ()
+    silent: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+Segment = tuple[str | None, str | None]
+"""The hops at both ends of a stretch of the path; None is an end that was not observed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where the evidence of a finding stands: a hop and what part of its observation."""
+
+    hop: str
+    part: str
+    shows: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """The result of one rule.
+
+    `others` are the explanations that were not ruled out, `untested` what nobody looked at, `next` the commands
+    that would settle what is open.
+    """
+
+    rule: str
+    message: str
+    severity: Severity
+    confidence: Confidence
+    segment: Segment | None
+    header: str | None
+    fix: str | None
+    places: tuple[Place, ...]
+    others: tuple[str, ...] = ()
+    untested: tuple[str, ...] = ()
+    next: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skip:
+    """A rule that could not be judged, and what it lacked."""
+
+    rule: str
+    lacks: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """An extra request that separates explanations, and what came of it."""
+
+    name: str
+    result: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One header at one hop."""
+
+    state: State
+    value: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One header across the hops; `note` tells a change that a proxy may make."""
+
+    message: str
+    name: str
+    cells: tuple[Cell, ...]
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replaced:
+    """A line of the redaction manifest: what was replaced, where, how often."""
+
+    what: str
+    where: str
+    times: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """A judged trace, with all the text that a report shows."""
+
+    version: str
+    subject: str
+    summary: str
+    trace: Trace
+    verdict: Finding | None
+    findings: tuple[Finding, ...]
+    skips: tuple[Skip, ...]
+    controls: tuple[Control, ...]
+    next: tuple[str, ...]
+    redactions: tuple[Replaced, ...]
+    matrix: tuple[Row, ...]
+    endings: tuple[str, ...]
+    unobserved: tuple[str, ...]
+    alters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """How the times of one phase lie over many connections."""
+
+    p50: float
+    p95: float
+    p99: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """Many connections in numbers; `phases` holds the spread of each phase by name."""
+
+    connections: int
+    healthy: int
+    phases: dict[str, Spread]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reports:
+    """The reports of several connections, those with problems first."""
+
+    reports: tuple[Report, ...]
+    summary: Summary

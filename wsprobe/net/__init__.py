@@ -1,0 +1,1 @@
+"""The only asyncio: what touches the network."""

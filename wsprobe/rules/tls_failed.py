@@ -1,0 +1,32 @@
+"""TLS could not be set up: the certificate was not accepted, or the other side does not speak TLS.
+
+Bad:
+    a certificate for app.example.com on app.internal
+Good:
+    a certificate that names the host, is in date, and chains to an authority that the client trusts
+"""
+
+from collections.abc import Iterator
+
+from wsprobe.model import Finding, Observation, Place
+from wsprobe.path import Path
+from wsprobe.rules import Rule, hops
+
+RULE = Rule(__name__, needs=hops, rank=2)
+
+
+def check(place: tuple[Observation, Path]) -> Iterator[Finding]:
+    """One finding per hop whose TLS towards the server failed."""
+    hop, _ = place
+    if hop.failure is None or hop.failure.phase != "tls":
+        return
+    server = hop.tls.server if hop.tls else None
+    shown = server.certificates[0] if server and server.certificates else None
+    presented = f" The server presented {shown.subject}, valid until {shown.not_after}." if shown else ""
+    yield RULE.finding(
+        f"{hop.name} could not set up TLS: {hop.failure.message}.{presented}",
+        Place(hop=hop.name, part="failure", shows=hop.failure.message),
+        segment=(hop.name, None),
+        fix="Mend the certificate or its chain, or name the authority with --cacert; "
+        "-k goes on without verification, for a look only.",
+    )

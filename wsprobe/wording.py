@@ -1,0 +1,73 @@
+"""How things are said: the end of a connection at a hop, and stretches of the path.
+
+Close codes are worded in the grammar of the `websockets` library: "received 1011 (internal error); then sent 1011".
+"""
+
+from wsprobe import closecodes
+from wsprobe.model import Close, Ending, Observation, Segment, Sender
+
+_PEER = {Sender.CLIENT: "the client", Sender.SERVER: "the server", Sender.LOCAL: "the recorder"}
+
+
+def code(close: Close) -> str:
+    """A close frame's code with its name and reason."""
+    if close.code is None:
+        return "a close frame without a code"
+    reason = f" {close.reason}" if close.reason else ""
+    return f"{close.code} ({closecodes.name(close.code)}){reason}"
+
+
+def seconds(value: float) -> str:
+    """A duration for people: 120 ms, 2.0 s, 5 min."""
+    if value < 1:
+        return f"{value * 1000:.3g} ms"
+    return f"{value:.1f} s" if value < 120 else f"{value / 60:.3g} min"  # noqa: PLR2004
+
+
+def ending(hop: Observation) -> str:
+    """How the connection ended at a hop, from that hop's point of view."""
+    if not hop.closes:
+        return "went on when last seen" if hop.ended is None else "ended; nobody was seen to close it"
+    probe = hop.recorder.kind == "probe"
+    frames = [close for close in hop.closes if close.ending is Ending.FRAME]
+    if not frames:
+        return f"no close frame received or sent; {_transport(hop.closes[0], probe=probe)}"
+    said = []
+    for close in frames:
+        verb = ("sent" if close.sender is Sender.CLIENT else "received") if probe else f"{_PEER[close.sender]} sent"
+        said.append(f"{verb} {code(close)}")
+    if len(frames) == 1 and hop.closes[0].ending is Ending.FRAME:
+        said.append("no close frame came back")
+    if hop.closes[0].ending is not Ending.FRAME:
+        said.insert(0, _transport(hop.closes[0], probe=probe))
+    return f"{'; then '.join(said)}, after {seconds(hop.closes[0].at)}"
+
+
+def _transport(close: Close, *, probe: bool) -> str:
+    who = "wsprobe" if probe and close.sender in {Sender.CLIENT, Sender.LOCAL} else _PEER[close.sender]
+    after = f"after {seconds(close.at)}"
+    match close.ending:
+        case Ending.RESET:
+            return f"{who} reset the connection (RST) {after}"
+        case Ending.TIMEOUT:
+            return f"{who} gave up waiting {after}"
+        case Ending.EOF if close.sender is Sender.LOCAL:
+            return f"{who} was stopped {after}"
+        case _:
+            return f"{who} ended TCP (FIN) {after}"
+
+
+def stretch(segment: Segment) -> str:
+    """A stretch of the path in words."""
+    outer, inner = segment
+    if outer and inner:
+        return f"between {outer} and {inner}"
+    return f"beyond {outer}" if outer else f"before {inner}"
+
+
+def what_stands_between(segment: Segment) -> str:
+    """The sentence that keeps a verdict from accusing what nobody observed."""
+    outer, inner = segment
+    if outer and inner:
+        return "Whatever stands between them may have done it; nothing in between was observed."
+    return f"What lies {stretch(segment)} was not observed."
