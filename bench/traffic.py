@@ -3,6 +3,7 @@
 import contextlib
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from bench.proxies import Proxy, Site, proxy
 DIRECT = "no proxy"
 PEERS = ["haproxy", "wsprobe", "nginx", "mitmdump"]
 ECHO_CONNECTIONS, UPGRADES_AT_A_TIME = 64, 16
-TOGETHER_SECONDS = 3
+TOGETHER_SECONDS, TOGETHER_ROUNDS = 2, 3
 # Memory hardly varies, and every round takes fresh processes.
 IDLE_WARM_UP, IDLE_CONNECTIONS, IDLE_ROUNDS = 50, 600, 3
 # A stock mitmdump passes about a twentieth of what the others do; the same download would take most of the run.
@@ -159,34 +160,40 @@ def relay(bench: Bench, names: Sequence[str]) -> None:
 def addon(bench: Bench) -> None:
     """The addon beside the same mitmdump without it: CPU time of each under the same load at the same time.
 
-    In turns, as the others are measured, two equal mitmdumps differ by a tenth and more; on one core together by less.
+    In turns, as the others are measured, two equal mitmdumps differ by a tenth and more; on one core together by a
+    few hundredths, and the one whose load starts first has the better of it: hence both orders in each round.
     """
     with _all(bench, [PLAIN, ADDON]) as targets:
-        for turn in range(bench.rounds if len(targets) == 2 else 0):
-            say(f"round {turn + 1} of {bench.rounds}: {PLAIN} and {ADDON} at once")
-            for metric, mode, connections in (
-                ("echo_cpu", "echo", ECHO_CONNECTIONS),
-                ("upgrade_cpu", "upgrade", UPGRADES_AT_A_TIME),
-            ):
-                with left_out_on_failure(bench, ADDON):
-                    _together(bench, targets, metric, mode, connections)
+        for turn in range(TOGETHER_ROUNDS if len(targets) == 2 else 0):
+            say(f"round {turn + 1} of {TOGETHER_ROUNDS}: {PLAIN} and {ADDON} at once")
+            with left_out_on_failure(bench, ADDON):
+                echoes = _together(bench, targets, "echo", ECHO_CONNECTIONS)
+                upgrades = _together(bench, targets, "upgrade", UPGRADES_AT_A_TIME)
+                for target in targets:
+                    bench.figures.add(target.name, echo_cpu=echoes[target.name], upgrade_cpu=upgrades[target.name])
 
 
-def _together(bench: Bench, targets: Sequence[Proxy], metric: str, mode: str, connections: int) -> None:
-    lines = [_lines(target) for target in targets]
-    with contextlib.ExitStack() as stack:
-        loads = [
-            stack.enter_context(session(bench.load, mode, target.port, connections, TOGETHER_SECONDS))
-            for target in targets
-        ]
-        before = [_cpu(target) for target in targets]
-        for load in loads:
-            load.start()
-        counts = [load.figures()["count"] for load in loads]
-        after = [_cpu(target) for target in targets]
-    for target, count, start, end, had in zip(targets, counts, before, after, lines, strict=True):
-        _check_records(target, had, count if mode == "upgrade" else 0)
-        bench.figures.add(target.name, **{metric: (end - start) / count * 1e6})
+def _together(bench: Bench, targets: Sequence[Proxy], mode: str, connections: int) -> dict[str, float]:
+    """CPU µs for each echo or upgrade of each proxy, both orders taken together."""
+    counts: dict[str, float] = defaultdict(float)
+    seconds: dict[str, float] = defaultdict(float)
+    for order in (targets, targets[::-1]):
+        lines = [_lines(target) for target in order]
+        with contextlib.ExitStack() as stack:
+            loads = [
+                stack.enter_context(session(bench.load, mode, target.port, connections, TOGETHER_SECONDS))
+                for target in order
+            ]
+            before = [_cpu(target) for target in order]
+            for load in loads:
+                load.start()
+            done = [load.figures()["count"] for load in loads]
+            after = [_cpu(target) for target in order]
+        for i, target in enumerate(order):
+            _check_records(target, lines[i], done[i] if mode == "upgrade" else 0)
+            counts[target.name] += done[i]
+            seconds[target.name] += after[i] - before[i]
+    return {name: seconds[name] / counts[name] * 1e6 for name in counts}
 
 
 def idle(bench: Bench) -> None:

@@ -8,6 +8,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import NoReturn
 
 from wsprobe import __version__
 
@@ -50,8 +51,17 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else " " if c in "\t\r\n" else "\ufffd" for c in text)[:2000]
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line: the usage of a command with many options fills a screen."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends with exit status 2."""
+        print(f"{self.prog}: {one_line(message)} (see {self.prog} --help)", file=sys.stderr)
+        raise SystemExit(2)
+
+
 def _parser(words: list[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="wsprobe", description="Traceroute for WebSocket upgrades: which hop lost the header, with proof."
     )
     parser.add_argument("--version", action="version", version=f"wsprobe {__version__}")

@@ -9,14 +9,13 @@ from wsprobe.cli import UsageError
 from wsprobe.cli.keyoptions import key_arguments, verifier
 from wsprobe.model import Observation
 from wsprobe.net.address import parse_listen
-from wsprobe.net.carriers import Carrier, TokenPolicy, parse_carrier
+from wsprobe.net.carriers import REFUSALS, Carrier, TokenPolicy, parse_carrier
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from wsprobe.net.tokens import Verifier
 
-_REFUSALS = ("1011", "1008", "401", "403", "drop")
 _REFUSED = "close with this code, refuse the handshake with this status, or end TCP after the 101"
 
 
@@ -32,8 +31,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         help="header (the default), cookie:NAME, query:NAME or subprotocol; repeat it to look in several, in order",
     )
-    parser.add_argument("--on-missing-auth", choices=_REFUSALS, default="1011", help=f"no token: {_REFUSED}")
-    parser.add_argument("--on-bad-auth", choices=_REFUSALS, help="a token that does not hold (default: the same)")
+    parser.add_argument("--on-missing-auth", choices=REFUSALS, default="1011", help=f"no token: {_REFUSED}")
+    parser.add_argument("--on-bad-auth", choices=REFUSALS, help="a token that does not hold (default: the same)")
     parser.add_argument("--check-origin", action="store_true", help="403 where Origin names another host than Host")
     parser.add_argument("--cert", metavar="FILE", type=Path, help="take TLS with this certificate chain (PEM)")
     parser.add_argument("--key", metavar="FILE", type=Path, help="its key (PEM), unless it stands in the same file")

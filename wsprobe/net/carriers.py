@@ -1,10 +1,10 @@
-"""Where an origin looks for its caller's token, and what it says of it."""
+"""Where an origin looks for its caller's token, what it says of it, and how it may refuse the caller."""
 
 import base64
 import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 from wsprobe.credentials import secret_subprotocols
 from wsprobe.model import Verification
@@ -12,6 +12,10 @@ from wsprobe.net.tokens import MALFORMED, MISSING, NO_KEY, Verifier
 
 if TYPE_CHECKING:
     from aiohttp import web
+
+Refusal = Literal["1011", "1008", "401", "403", "drop"]
+REFUSALS: tuple[Refusal, ...] = get_args(Refusal)
+"""How an upgrade is refused: by a close frame after the 101, by a status instead of it, or by a TCP close after it."""
 
 _KUBERNETES = "base64url.bearer.authorization"
 

@@ -1,8 +1,10 @@
 """Key sets (RFC 7517, 5) from a file or a URL: bounded, kept, and looked up again when a token names a new key."""
 
+import asyncio
 import json
 import time
 from pathlib import Path
+from typing import Self
 
 from wsprobe.net.tokens import Key, KeySetError, read_jwk
 
@@ -12,7 +14,7 @@ MAX_OCTETS = 1024 * 1024
 MAX_KEYS = 200
 FETCH_SECONDS = 10.0
 REFRESH_SECONDS = 60.0
-"""How long a key set stands before an unknown key id makes it be looked up again."""
+"""An unknown key id makes the key set be looked up again, at most once in this time."""
 
 
 class KeySet:
@@ -21,26 +23,37 @@ class KeySet:
     def __init__(self, where: str) -> None:
         self._where = where
         self._keys: list[Key] = []
-        self._looked_at: float | None = None
+        self._renewed: float | None = None
+        self._renewing = asyncio.Lock()
+
+    @classmethod
+    def loaded(cls, where: str) -> Self:
+        """A key set that was read, where no event loop runs yet; KeySetError where it cannot be had."""
+        key_set = cls(where)
+        asyncio.run(key_set.load())
+        return key_set
 
     async def load(self) -> None:
         """Reads it now; KeySetError where it cannot be had, and what was read before stays."""
-        self._looked_at = time.monotonic()
         is_url = self._where.startswith(("http://", "https://"))
-        document = await _fetched(self._where) if is_url else _read(Path(self._where))
-        self._keys = _parsed(self._where, document)
+        self._keys = _parsed(self._where, await _fetched(self._where) if is_url else _read(Path(self._where)))
 
     async def named(self, kid: str | None) -> list[Key]:
         """The keys of that id; all keys for a token that names none. KeySetError where there never was a key set."""
-        found = self._among(kid)
-        if found or (self._looked_at is not None and time.monotonic() - self._looked_at < REFRESH_SECONDS):
+        if found := self._among(kid):
             return found
-        try:
-            await self.load()
-        except KeySetError:
-            if not self._keys:
-                raise
+        async with self._renewing:
+            if not self._among(kid) and self._may_renew():
+                self._renewed = time.monotonic()
+                try:
+                    await self.load()
+                except KeySetError:
+                    if not self._keys:
+                        raise
         return self._among(kid)
+
+    def _may_renew(self) -> bool:
+        return self._renewed is None or time.monotonic() - self._renewed >= REFRESH_SECONDS
 
     def _among(self, kid: str | None) -> list[Key]:
         return [key for key in self._keys if kid is None or key.kid == kid]

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mitmproxy import ctx
 from mitmproxy.addons.proxyserver import Proxyserver
@@ -72,7 +73,7 @@ class MitmRecorder:
             raise RuntimeError("mitmproxy already runs in this process, where there can be one only")
         async with contextlib.AsyncExitStack() as stack:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="wsprobe-"))
-            master = DumpMaster(Options(confdir=folder), with_termlog=False, with_dumper=False)
+            master: Any = DumpMaster(Options(confdir=folder), with_termlog=False, with_dumper=False)
             stack.push_async_callback(master.done)
             master.addons.get("errorcheck").finish()  # it would end the process where the log holds an error
             master.addons.add(self._recorder)

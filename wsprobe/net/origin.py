@@ -16,8 +16,8 @@ from aiohttp import web
 from wsprobe import __version__
 from wsprobe.model import Observation, Peers, Recorder, Sender, TlsEnds
 from wsprobe.net.address import shown
-from wsprobe.net.carriers import TokenPolicy
-from wsprobe.net.standin import Refusal, StandIn
+from wsprobe.net.carriers import Refusal, TokenPolicy
+from wsprobe.net.standin import StandIn
 from wsprobe.net.tee import Tee
 from wsprobe.net.tls import AcceptedObject, negotiated, terminating
 from wsprobe.observer import Observer, Source, Unredacted

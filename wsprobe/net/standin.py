@@ -4,7 +4,6 @@ No value that came with a request stands in an answer unredacted: only presence,
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 from aiohttp import WSMsgType, web
@@ -12,14 +11,10 @@ from aiohttp import WSMsgType, web
 from wsprobe import __version__, codec, handshake, heads
 from wsprobe.credentials import secret_subprotocols
 from wsprobe.model import Header, Message, Observation, Verification
-from wsprobe.net.carriers import TokenPolicy
+from wsprobe.net.carriers import Refusal, TokenPolicy
 from wsprobe.net.tokens import MISSING
 from wsprobe.observer import Observer, Unredacted
 from wsprobe.redact import redact
-
-Refusal = Literal["1011", "1008", "401", "403", "drop"]
-REFUSALS: tuple[Refusal, ...] = get_args(Refusal)
-"""How an upgrade is refused: by a close frame after the 101, by a status instead of it, or by a TCP close after it."""
 
 MAX_MESSAGE = 4 * 1024 * 1024
 """Octets of the longest message that is echoed; a longer one ends the connection with 1009."""

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
+from wsprobe.credentials import short_signature, truncated
+
 if TYPE_CHECKING:
     from jwt.algorithms import AllowedPublicKeys
     from jwt.types import Options
@@ -69,6 +71,10 @@ class Verifier:
 
     keys: Keys
     demands: Demands
+
+    def __post_init__(self) -> None:
+        """Imports PyJWT now, not while a first caller waits."""
+        import jwt  # noqa: F401
 
     async def fault(self, token: str) -> str | None:
         """Why a token does not hold, in one of the words above; None where it does."""
@@ -165,7 +171,9 @@ def verify(token: str, alg: object, keys: Sequence[Key], demands: Demands) -> st
         reason = _checked(token, key, str(alg), demands)
         if reason != SIGNATURE:
             return reason
-    return SIGNATURE
+    # A signature that was cut off does not match either; that it was cut says more.
+    parts = tuple(len(part) for part in token.split("."))
+    return MALFORMED if truncated(parts) or short_signature(parts, str(alg)) else SIGNATURE
 
 
 def _checked(token: str, key: Key, alg: str, demands: Demands) -> str | None:

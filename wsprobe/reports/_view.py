@@ -59,6 +59,11 @@ def _rank(row: Row, blamed: set[str], hops: int) -> int:
     return 3 if State.UNCOMPARED in states and hops > 1 else _QUIET
 
 
+def name(row: Row) -> str:
+    """A header's name, with a word beside it where it is one of the response."""
+    return row.name if row.message == "request" else f"{row.name} (response)"
+
+
 def cells(row: Row, hops: int) -> list[Cell]:
     """One cell per hop, whatever a file says."""
     return [*row.cells[:hops], *[Cell(state=State.UNOBSERVED)] * (hops - len(row.cells))]

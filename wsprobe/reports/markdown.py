@@ -65,7 +65,7 @@ def _longest_run(text: str) -> int:
     return max(map(len, re.findall("`+", text)), default=0)
 
 
-def _cell(markdown: str) -> str:
+def cell(markdown: str) -> str:
     r"""Markdown as it may stand in a table (GFM 4.10), where a pipe ends the cell, in a code span too.
 
     Renderers differ about `\\|`, so a backslash before a pipe is told as `\x5c`.
@@ -171,7 +171,7 @@ class _Page:
             return ""
         shown = [*rows[: self._size.items]]
         lines = [heads, ["---"] * len(heads), *shown]
-        table = "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+        table = "\n".join(f"| {' | '.join(map(cell, line))} |" for line in lines)
         more = len(rows) - len(shown)
         return f"{table}\n\n{more} more rows are in the JSON report." if more else table
 
@@ -225,9 +225,8 @@ class _Page:
         for row in rows:
             before, after = _view.change(row)
             value = " → ".join(self._code(text) for text in (before, after) if text)
-            name = self._code(row.name) + (" (response)" if row.message == "response" else "")
             glyphs = [_view.GLYPHS[cell.state] for cell in _view.cells(row, len(hops))]
-            lines.append([name, *glyphs, value])
+            lines.append([self._code(_view.name(row)), *glyphs, value])
         return self._table(heads, lines)
 
     def _hops(self, report: Report) -> str:

@@ -236,7 +236,7 @@ def _continued(words: Sequence[str], room: int) -> list[str]:
 def _matrix(page: _Page, report: Report) -> None:
     hops = report.trace.hops
     matrix = _view.matrix(report)
-    names = min(max((cell_len(visible(row.name)) for row in matrix.rows), default=0), page.room // 3)
+    names = min(max((cell_len(visible(_view.name(row))) for row in matrix.rows), default=0), page.room // 3)
     columns = [max(3, min(cell_len(visible(hop.name)), 12)) for hop in hops]
     values = page.room - names - sum(columns) - 2 * len(columns)
     if values < 0:
@@ -245,9 +245,9 @@ def _matrix(page: _Page, report: Report) -> None:
         heads = [shortened(visible(hop.name), column, cell_len) for hop, column in zip(hops, columns, strict=True)]
         lines = [Text(" " * names) + _columns([Text(head, "bold") for head in heads], columns)]
         for row in matrix.rows[:_MOST]:
-            name = shortened(visible(row.name), names, cell_len)
+            name = shortened(visible(_view.name(row)), names, cell_len)
             line = Text.assemble((name + " " * (names - cell_len(name)), "dim" if row.note else ""))
-            line += _columns([_glyph(cell.state) for cell in _view.cells(row, len(hops))], columns)
+            line += _columns([_glyph(cell.state, row) for cell in _view.cells(row, len(hops))], columns)
             lines.append(line + _value(row, values - 3) if values >= _NARROWEST_VALUE else line)
         page.block("headers", lines)
     page.block("" if matrix.rows else "headers", _legend(matrix, report, page.room))
@@ -262,8 +262,8 @@ def _columns(texts: list[Text], columns: list[int]) -> Text:
     return line
 
 
-def _glyph(state: State) -> Text:
-    return Text(_view.GLYPHS[state], _GLYPH_STYLES[state])
+def _glyph(state: State, row: Row) -> Text:
+    return Text(_view.GLYPHS[state], "dim" if row.note else _GLYPH_STYLES[state])
 
 
 def _value(row: Row, room: int) -> Text:
@@ -279,9 +279,9 @@ def _value(row: Row, room: int) -> Text:
 
 def _listed(row: Row, report: Report) -> Text:
     """A row where there are too many hops for columns."""
-    line = Text.assemble((visible(row.name), "bold"))
+    line = Text.assemble((visible(_view.name(row)), "bold"))
     for hop, cell in zip(report.trace.hops, _view.cells(row, len(report.trace.hops)), strict=True):
-        line.append(f"  {visible(hop.name)} ").append(_glyph(cell.state))
+        line.append(f"  {visible(hop.name)} ").append(_glyph(cell.state, row))
     return line
 
 
@@ -322,6 +322,7 @@ def _hops(page: _Page, report: Report) -> None:
         for index, hop in enumerate(report.trace.hops)
     ]
     page.table("hops", rows)
+    page.blank()
 
 
 def _others(page: _Page, report: Report) -> None:
