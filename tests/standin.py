@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import hmac
 import http.server
+import io
 import json
 import os
 import signal
@@ -18,11 +19,13 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from wsprobe.cli import main
 from wsprobe.model import Observation
 from wsprobe.recordfile import read
 
@@ -156,11 +159,16 @@ def stand_in(folder: Path, *arguments: str, env: dict[str, str] | None = None) -
 
 
 def run(arguments: Sequence[str], *, env: dict[str, str] | None = None, stdin: bytes = b"") -> tuple[int, str, str]:
-    """Runs a command to its end: status, stdout, stderr."""
-    done = subprocess.run(
-        command(*arguments), input=stdin, capture_output=True, timeout=30, env=os.environ | (env or {}), check=False
-    )
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
+    """Runs a command to its end, in this process: status, stdout, stderr."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.dict(os.environ, env or {}),
+        mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin))),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        status = main(arguments)
+    return status, out.getvalue(), err.getvalue()
 
 
 @contextlib.contextmanager
@@ -180,6 +188,6 @@ def published(document: bytes, status: int = 200) -> Iterator[tuple[str, list[by
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}/keys", documents, asked
         server.shutdown()

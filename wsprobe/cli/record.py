@@ -1,34 +1,26 @@
 """`wsprobe record`: observes at a hop and appends what it sees to a records file, until it is told to leave."""
 
 import argparse
-import asyncio
 import contextlib
 import gc
 import resource
-import signal
 import tempfile
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from wsprobe.cli import UsageError
-from wsprobe.net.address import parse_listen, parse_upstream, shown
+from wsprobe.cli.serving import Serving, serve
+from wsprobe.net.address import parse_listen, parse_upstream
+from wsprobe.net.logs import logger, tell_passed
 from wsprobe.net.tls import terminating
-from wsprobe.recordfile import SUFFIX
+from wsprobe.recordfile import SUFFIX, RecordWriter
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-
-class Recording(Protocol):
-    """What both engines are."""
-
-    async def start(self) -> tuple[str, int]:
-        """Listens."""
-
-    async def stop(self) -> None:
-        """Records what is known of open connections and leaves."""
+_MAX_NAME = 100
+_DESCRIPTORS = 65536
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,11 +39,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Records until SIGTERM (status 0) or SIGINT (status 130)."""
-    from wsprobe.net.logs import logger
-
-    options.output = options.output or _default_output(options.name)
     log = logger(quiet=options.quiet)
-    _allow_many_connections()
     with contextlib.ExitStack() as stack:
         try:
             recording = _ENGINES[options.engine](options, log, stack)
@@ -59,71 +47,59 @@ def run(options: argparse.Namespace) -> int:
             raise UsageError(f"{error.filename or options.output}: {error.strerror or error}") from None
         except ValueError as error:
             raise UsageError(str(error)) from None
-        with asyncio.Runner(loop_factory=_loop_factory(options.engine)) as runner:
-            return runner.run(_record(recording, options, log))
+        _allow_many_connections()
+        gc.freeze()  # what the start has made stays: no collection needs to look at it again
+        return serve(
+            recording, log, listen=options.listen, hop=options.name, to=options.to, records=str(_output(options))
+        )
 
 
-async def _record(recording: Recording, options: argparse.Namespace, log: "FilteringBoundLogger") -> int:
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(partial(_tell_exception, log))
-    leave: asyncio.Future[int] = loop.create_future()
-    for number, status in ((signal.SIGTERM, 0), (signal.SIGINT, 130)):
-        loop.add_signal_handler(number, _leave, leave, status)
-    try:
-        host, port = await recording.start()
-    except OSError as error:
-        raise UsageError(f"--listen {options.listen}: {error.strerror or error}") from None
-    log.info("listening", hop=options.name, at=shown((host, port)), to=options.to, records=str(options.output))
-    gc.freeze()  # what the start has made stays: no collection needs to look at it again
-    status = await leave
-    await recording.stop()
-    return status
-
-
-def _leave(leave: "asyncio.Future[int]", status: int) -> None:
-    if not leave.done():
-        leave.set_result(status)
-
-
-def _tell_exception(log: "FilteringBoundLogger", _: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
-    """What asyncio would print with a traceback; the text of an exception could hold what was received."""
-    log.error(str(context.get("message")), error=type(context.get("exception")).__name__)
-
-
-def _default_output(name: str) -> Path:
+def _output(options: argparse.Namespace) -> Path:
+    name: str = options.name
+    if not name.strip() or not name.isprintable() or len(name) > _MAX_NAME:
+        raise UsageError(f"NAME: a word or two for this hop, of {_MAX_NAME} characters at most")
+    if options.output:
+        return Path(options.output)
     if "/" in name:
-        raise UsageError(f"{name!r} is no name for a file: give one with -o")
+        raise UsageError(f"NAME: {name} is no name for a file: say with -o where to record")
     return Path(name + SUFFIX)
 
 
+def _listen(options: argparse.Namespace) -> tuple[str, int]:
+    try:
+        return parse_listen(options.listen)
+    except ValueError as error:
+        raise UsageError(f"--listen {options.listen}: {error}") from None
+
+
+def _upstream(options: argparse.Namespace) -> str:
+    try:
+        return str(parse_upstream(options.to))
+    except ValueError as error:  # the URL is not repeated: it may hold a password
+        raise UsageError(f"--to: {error}") from None
+
+
 def _allow_many_connections() -> None:
-    """Two descriptors a connection: the usual soft limit of 1024 would be reached with 500."""
+    """Each takes two descriptors: the usual soft limit of 1024 would be reached with 500."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _loop_factory(engine: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    if engine == "relay":
-        with contextlib.suppress(ImportError):  # no wheel for this platform: asyncio's own loop does the same, slower
-            import uvloop
-
-            return uvloop.new_event_loop
-    return None
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 # The engines.
 
 
-def _relay(options: argparse.Namespace, log: "FilteringBoundLogger", _: contextlib.ExitStack) -> Recording:
-    from wsprobe.net.logs import tell_passed
+def _relay(options: argparse.Namespace, log: "FilteringBoundLogger", _: contextlib.ExitStack) -> Serving:
     from wsprobe.net.relay import Relay
 
+    if options.key and not options.cert:
+        raise UsageError("--key is the key of --cert, which is missing")
     return Relay(
         options.name,
-        options.output,
-        options.to,
-        parse_listen(options.listen),
+        _output(options),
+        _upstream(options),
+        _listen(options),
         certificate=options.cert,
         key=options.key,
         authorities=options.cacert,
@@ -133,32 +109,34 @@ def _relay(options: argparse.Namespace, log: "FilteringBoundLogger", _: contextl
     )
 
 
-def _mitmproxy(options: argparse.Namespace, _: "FilteringBoundLogger", stack: contextlib.ExitStack) -> Recording:
+def _mitmproxy(options: argparse.Namespace, log: "FilteringBoundLogger", stack: contextlib.ExitStack) -> Serving:
     try:
         from wsprobe.net.mitm import MitmRecorder
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "mitmproxy":
             raise
         raise UsageError("--engine mitmproxy needs mitmproxy: pip install 'wsprobe[mitmproxy]'") from None
-    recording: Recording = MitmRecorder(
+    output = _output(options)
+    RecordWriter(output).close()  # the engine opens it when it starts: what is wrong with it is told before
+    return MitmRecorder(
         options.name,
-        options.output,
-        str(parse_upstream(options.to)),
-        parse_listen(options.listen),
+        output,
+        _upstream(options),
+        _listen(options),
         certs=_one_file(options.cert, options.key, stack) if options.cert else None,
         insecure=options.insecure,
         cacert=options.cacert,
+        on_record=partial(tell_passed, log),
+        on_problem=log.error,
     )
-    return recording
 
 
 def _one_file(certificate: Path, key: Path | None, stack: contextlib.ExitStack) -> Path:
     """Chain and key in one file, as mitmproxy wants them; the copy is private and goes when the command ends."""
-    terminating(certificate, key)  # tells what is wrong with them in one line
+    terminating(certificate, key)  # says what is wrong with them
     if key is None:
         return certificate
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wsprobe-")))
-    both = folder / "both.pem"
+    both = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wsprobe-"))) / "both.pem"
     both.touch(mode=0o600)
     both.write_bytes(certificate.read_bytes() + b"\n" + key.read_bytes())
     return both

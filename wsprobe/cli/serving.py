@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Callable
 from functools import partial
@@ -41,7 +42,9 @@ async def _serve(serving: Serving, log: "FilteringBoundLogger", listen: str, abo
     try:
         host, port = await serving.start()
     except OSError as error:
-        raise UsageError(f"--listen {listen}: {error.strerror or error}") from None
+        # The loops word it in their own ways, all but the resolver's errors, which have numbers of their own.
+        words = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        raise UsageError(f"--listen {listen}: {words or error}") from None
     log.info("listening", at=shown((host, port)), **about)
     status = await leave
     await serving.stop()

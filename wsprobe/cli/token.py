@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ MAX_OCTETS = 64 * 1024
 """Octets of the longest token that is read."""
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+_PREFIX = re.compile(r"^(authorization\s*:\s*)?(bearer(\s+|$))?", re.IGNORECASE)
 _SIGNED_PARTS, _ENCRYPTED_PARTS = 3, 5
 
 
@@ -102,9 +104,7 @@ def _token(variable: str | None) -> str:
     if len(text) > MAX_OCTETS:
         raise UsageError(f"more than {MAX_OCTETS} octets: no server takes a token of that length")
     text = text.strip()
-    for prefix in ("authorization:", "bearer "):
-        if text.lower().startswith(prefix):
-            text = text[len(prefix) :].strip()
+    text = _PREFIX.sub("", text, count=1)
     if not text:
         raise UsageError(f"no token in the environment variable {variable}" if variable else "no token on stdin")
     return text

@@ -40,7 +40,8 @@ SETTINGS = {
 
 BLIND = (
     "a head that mitmproxy cannot parse",
-    "1xx responses but 101",
+    "what follows a 1xx response other than 101",
+    "trailers",
     "what came right before a reset",
 )
 ALTERS = (
@@ -48,6 +49,7 @@ ALTERS = (
     "ALPN: h2 is not offered",
     "white space in heads",
     "malformed heads, Upgrade: h2c and Expect: 100-continue are not passed on",
+    "a 1xx response other than 101 and trailers break the exchange",
     "a reset is passed on as FIN, and half a close as a whole one",
     "over TLS the end comes without close_notify",
 )

@@ -1,6 +1,7 @@
 """One client connection of a mitmproxy: what is observed on it, and how mitmproxy's words become the records'."""
 
 import errno
+import ipaddress
 import os
 import re
 import secrets
@@ -169,7 +170,16 @@ def _unreachable(words: str) -> tuple[str, str, str]:
 
 def _tls(connection: Connection) -> Tls:
     alpn = connection.alpn.decode("latin-1") if connection.alpn else None
-    return Tls(version=connection.tls_version, cipher=connection.cipher, alpn=alpn, sni=connection.sni)
+    sni = None if _is_literal(connection.sni or "") else connection.sni  # RFC 6066, 3: an address is never sent
+    return Tls(version=connection.tls_version, cipher=connection.cipher, alpn=alpn, sni=sni)
+
+
+def _is_literal(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _leaf(connection: Connection) -> tuple[Certificate, ...]:

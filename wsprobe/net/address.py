@@ -52,7 +52,7 @@ def parse_listen(text: str) -> tuple[str, int]:
 
 def shown(address: object) -> str | None:
     """`host:port` of a socket address, IPv6 in brackets; None for what is no such address (a closed socket)."""
-    if not isinstance(address, tuple) or len(address) < 2:  # noqa: PLR2004  host and port
+    if not isinstance(address, tuple) or len(address) < 2:
         return None
     host, port = address[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -7,6 +7,7 @@ import struct
 import termios
 
 _INT = struct.Struct("i")
+_TCP_CLOSE = 7  # of the states in Linux's tcp_states.h
 
 
 def unsent(transport: asyncio.Transport) -> int:
@@ -22,10 +23,13 @@ def unsent(transport: asyncio.Transport) -> int:
         return 0
 
 
-def error_of(transport: asyncio.Transport | None) -> int:
-    """The error number that waits on a connection that is no longer read, 0 where there is none."""
-    if transport is None or transport.is_closing():
-        return 0
+def is_reset(transport: asyncio.Transport) -> bool:
+    """Whether a RST has come on a connection that is not read. What it holds can still be read, then the error."""
+    if transport.is_closing():
+        return False
     connection = transport.get_extra_info("socket")
+    if hasattr(socket, "TCP_INFO"):
+        state: bytes = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+        return state[0] == _TCP_CLOSE
     error: int = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    return error
+    return error != 0

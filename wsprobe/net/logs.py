@@ -1,5 +1,6 @@
 """What long-running commands tell on stderr: for humans on a terminal, as JSON Lines where a program reads."""
 
+import contextlib
 import os
 import sys
 from typing import TextIO
@@ -7,9 +8,9 @@ from typing import TextIO
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
-from wsprobe import closecodes
 from wsprobe.heads import status
-from wsprobe.model import Close, Ending, Observation
+from wsprobe.model import Observation
+from wsprobe.wording import ending
 
 _INFO, _WARNING = 20, 30
 _MAX_SHOWN = 300
@@ -24,7 +25,7 @@ def logger(stream: TextIO | None = None, *, quiet: bool = False) -> FilteringBou
         colors = "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
         last = structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0, sort_keys=False)
     log: FilteringBoundLogger = structlog.wrap_logger(
-        structlog.PrintLogger(stream),
+        _Lines(stream),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if for_humans else "iso", utc=not for_humans),
@@ -35,6 +36,19 @@ def logger(stream: TextIO | None = None, *, quiet: bool = False) -> FilteringBou
         cache_logger_on_first_use=True,
     )
     return log
+
+
+class _Lines:
+    """Prints a line; one that nobody reads any more is dropped, and what the command is there for goes on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def msg(self, line: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # a pipe whose reader left; a stream that was closed
+            print(line, file=self._stream, flush=True)
+
+    info = warning = error = msg
 
 
 def _printable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
@@ -51,21 +65,6 @@ def tell_passed(log: FilteringBoundLogger, seen: Observation) -> None:
     request, response = seen.request, seen.response
     asked = request.start_line.removesuffix(" HTTP/1.1") if request else "no request"
     answered = status(response.start_line) if response else None
-    ended = seen.failure.message if seen.failure else "; ".join(map(_ending, seen.closes))
-    details: dict[str, object] = {"hop": seen.name}
-    if seen.peers and seen.peers.client:
-        details["client"] = seen.peers.client
-    details |= {"status": answered, "ended": ended or "answered", "seconds": seen.ended}
-    log.info(asked, **details)
-
-
-def _ending(close: Close) -> str:
-    """One close in words."""
-    who = "wsprobe" if close.sender == "local" else close.sender.value
-    if close.ending is not Ending.FRAME:
-        ways = {Ending.EOF: "ended the connection", Ending.RESET: "reset it", Ending.TIMEOUT: "gave up waiting"}
-        return f"{who} {ways[close.ending]}"
-    if close.code is None:
-        return f"{who} closed without a code"
-    reason = f" {close.reason!r}" if close.reason else ""
-    return f"{who} closed with {close.code} ({closecodes.name(close.code)}){reason}"
+    ended = seen.failure.message if seen.failure else ending(seen) if seen.closes else "answered"
+    client = seen.peers.client if seen.peers else None
+    log.info(asked, hop=seen.name, client=client, status=answered, ended=ended, seconds=seen.ended)

@@ -56,6 +56,8 @@ def dialling(authorities: Path | None, *, verify: bool) -> ssl.SSLContext:
 
     OSError where it cannot be read, ValueError in one line where it holds no certificate.
     """
+    if authorities:
+        authorities.open("rb").close()  # OpenSSL's error would not name the file
     try:
         context = ssl.create_default_context(cafile=authorities)
     except ssl.SSLError:

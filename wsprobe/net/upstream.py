@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from wsprobe.model import Failure, Tls
 from wsprobe.net.address import Upstream, shown
@@ -136,7 +137,7 @@ class Dialler:
         return Unreachable("tcp", _KINDS.get(error.errno or 0, "failed"), f"{where}: {words}")
 
 
-async def _tcp(loop: asyncio.AbstractEventLoop, connection: socket.socket, address: object) -> socket.socket:
+async def _tcp(loop: asyncio.AbstractEventLoop, connection: socket.socket, address: tuple[Any, ...]) -> socket.socket:
     connection.setblocking(False)  # noqa: FBT003  the name of the method says it
     try:
         async with asyncio.timeout(CONNECT_SECONDS):

@@ -50,7 +50,7 @@ def code(text: str) -> str:
     if not text:
         return ""
     fence = "`" * (_longest_run(text) + 1)
-    padded = text.startswith(("`", " ")) or text.endswith(("`", " "))
+    padded = text.strip(" ") and (text[0] in "` " or text[-1] in "` ")  # spaces alone are not stripped
     return f"{fence} {text} {fence}" if padded else f"{fence}{text}{fence}"
 
 
@@ -159,6 +159,9 @@ class _Page:
     def _code(self, text: str) -> str:
         return code(shortened(visible(text), self._size.characters))
 
+    def _bold(self, text: str) -> str:
+        return f"**{shown}**" if (shown := self._prose(text)) else ""
+
     def _list(self, title: str, items: Sequence[str]) -> str:
         """A list with its title; nothing where it is empty."""
         shown = [f"- {item}" for item in items[: self._size.items]]
@@ -187,7 +190,7 @@ class _Page:
 
     def _title(self, finding: Finding) -> str:
         where = " → ".join(self._code(end) if end else "?" for end in finding.segment or ())
-        return f"**{self._prose(finding.rule)}** ({finding.confidence.value}){f', {where}' if where else ''}"
+        return f"{self._bold(finding.rule)} ({finding.confidence.value}){f', {where}' if where else ''}"
 
     def _result(self, report: Report) -> str:
         if report.verdict is None:
@@ -197,7 +200,7 @@ class _Page:
     def _verdict(self, report: Report) -> list[str]:
         verdict = report.verdict
         if verdict is None:
-            return [f"**{self._prose(report.summary)}**"]
+            return [self._bold(report.summary)]
         return [
             self._title(verdict),
             self._prose(verdict.message),
