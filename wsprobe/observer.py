@@ -165,6 +165,7 @@ class Observer:
         self._count = 0
         self._early = b""
         self._early_lost = False
+        self._answered_early = False
         self._began: float | None = None
         self._closes: list[Close] = []
         self._anomalies: list[Anomaly] = []
@@ -217,7 +218,8 @@ class Observer:
         self._ended = True
         if self._began is None and self._failure is None:
             return  # a connection on which no byte came is not an exchange
-        if not self._open and (self._client.head or self._server.head or not self._count):
+        unanswered = self._client.head and not self._answered_early
+        if not self._open and (unanswered or self._server.head or not self._count):
             self._partial(at)
         while self._open:
             self._report(self._open.popleft(), at, ended=True)
@@ -263,6 +265,12 @@ class Observer:
             self._early += data
 
     def _asked(self, head: Head, at: float) -> None:
+        length = request_body(head.headers)
+        if length:
+            self._client.body = BodyReader(length)
+        if self._answered_early:  # it was told as far as it had come, with its answer
+            self._answered_early = False
+            return
         exchange = _Exchange(self._count, self._began if not self._count and self._began is not None else at)
         self._count += 1
         exchange.request = Message(start_line=head.start_line, headers=head.headers)
@@ -270,9 +278,6 @@ class Observer:
         exchange.upgrade = handshake.asks_for_websocket(head.headers) or method(head.start_line) == "CONNECT"
         for flaw in head.flaws:
             self.anomaly(Sender.CLIENT, flaw, "", at)
-        length = request_body(head.headers)
-        if length:
-            self._client.body = BodyReader(length)
         if len(self._open) >= _MAX_PIPELINED:
             self.anomaly(Sender.CLIENT, "more than 64 requests without an answer", "", at)
             self._open.pop()
@@ -309,6 +314,7 @@ class Observer:
             self.anomaly(Sender.SERVER, "not an HTTP response", head.start_line[:64], at)
         if not self._open:
             self._partial(at)
+            self._answered_early = bool(self._client.head)
         exchange = self._open[0]
         if code is not None and 100 <= code < 200 and code != 101:  # noqa: PLR2004
             exchange.interim = (*exchange.interim, head.start_line)[:_MAX_INTERIM]

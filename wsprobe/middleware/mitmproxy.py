@@ -298,13 +298,14 @@ class HopRecorder:
         timed_out = link.silent
         words = f"nothing came for {self._patience} s" if timed_out else flow.error.msg if flow.error else ""
         if flow.response and not link.answered:  # a head that mitmproxy refuses to pass on
+            link.observer.anomaly(Sender.LOCAL, _CUT, words, time.monotonic())
             self._answer(link, flow.response)
         ended = link.settle()
         if not flow.response and Sender.SERVER in ended:
             link.fail("response", "closed", "the server ended the connection before it answered")
         elif not flow.response and not ended:
             link.fail("response", "timed out" if timed_out else "refused", words)
-        if Sender.CLIENT not in ended and not link.observer.due:
+        if Sender.CLIENT not in ended and not link.observer.due:  # before it is told, or it is not told
             link.observer.anomaly(Sender.LOCAL, _CUT, words, time.monotonic())
         self._write(link)
 

@@ -115,7 +115,6 @@ class Link:
         secured = info("ssl_object")
         if isinstance(secured, AcceptedObject):
             self.observer.tls = TlsEnds(client=negotiated(secured, sni=secured.sni))
-        transport.pause_reading()
         self._dialling = self._loop.create_task(self._dial())
 
     async def _dial(self) -> None:
@@ -151,7 +150,7 @@ class Link:
                 self._give_up()
         elif self._dialling:
             self._held += data
-            side.pause()  # uvloop reads a new connection although it was paused when it was made
+            side.pause()
         elif not self._over:
             words = f"what the {side.sender} sent after the other side's end was not passed on"
             self.observer.anomaly(Sender.LOCAL, words, "", time.monotonic())
@@ -240,26 +239,20 @@ class Link:
         """The side's connection is gone: by RST, by our own hand, or over TLS after its end."""
         other = self.other(side)
         other.peer = None
-        if not self._over and (exc is not None or not side.ended):
+        if not self._over and exc is not None:
             at = time.monotonic()
             side.ended = True
-            self._tell_end(side, exc, at)
-            self._finish(at)
-            if exc is None:
-                other.close()
+            if isinstance(exc, TimeoutError):  # the kernel gave up on it
+                self.observer.timeout(at)
             else:
-                other.pause()
-                self._flush(other, at + FLUSH_SECONDS)
+                self.observer.reset(side.sender, at)
+            self._finish(at)
+            other.pause()
+            self._flush(other, at + FLUSH_SECONDS)
+        elif not self._over and not side.ended:  # TLS that ended without saying so: some loops tell no end then
+            self.eof(side)
         if self.client.transport is None and self.server.transport is None:
             self.owner.closed(self)
-
-    def _tell_end(self, side: Side, exc: Exception | None, at: float) -> None:
-        if exc is None:
-            self.observer.eof(side.sender, at)
-        elif isinstance(exc, TimeoutError):  # the kernel gave up on it
-            self.observer.timeout(at)
-        else:
-            self.observer.reset(side.sender, at)
 
     def _flush(self, side: Side, until: float, empty: int = 0) -> None:
         """Resets the side when it has taken what was read for it, or when its time is over.

@@ -17,7 +17,7 @@ from wsprobe import __version__
 from wsprobe.model import Observation, Peers, Recorder, Sender, TlsEnds
 from wsprobe.net.address import shown
 from wsprobe.net.carriers import Refusal, TokenPolicy
-from wsprobe.net.standin import StandIn
+from wsprobe.net.standin import OWN_HEADERS, StandIn
 from wsprobe.net.tee import Tee
 from wsprobe.net.tls import AcceptedObject, negotiated, terminating
 from wsprobe.observer import Observer, Source, Unredacted
@@ -246,7 +246,7 @@ class _Handler(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("a response was begun already")
         problem = "the request cannot be read" if status < 500 else "the origin failed"
-        response = web.json_response({"problem": problem}, status=status)
+        response = web.json_response({"problem": problem}, status=status, headers=OWN_HEADERS)
         response.force_close()
         return response
 

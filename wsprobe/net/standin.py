@@ -27,7 +27,7 @@ _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _UPGRADE_REQUIRED = frozenset(
     {"no Upgrade: websocket", "Connection does not name upgrade", "Sec-WebSocket-Version is not 13"}
 )
-_OWN = {"Server": f"wsprobe/{__version__}", "Cache-Control": "no-store"}
+OWN_HEADERS = {"Server": f"wsprobe/{__version__}", "Cache-Control": "no-store"}
 _WANTED = {"Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Connection": "Upgrade, close"}
 _TOLD = ("name", "trace", "request", "verification", "redactions")
 
@@ -94,7 +94,7 @@ class _Arrived:
         if problem is None and status in {401, 403} and self.verification:
             problem = in_words(self.verification)
         response = web.json_response({"problem": problem, **answer} if problem else answer, status=status)
-        response.headers.update(_OWN)
+        response.headers.update(OWN_HEADERS)
         if status == 401:
             response.headers["WWW-Authenticate"] = self._challenge()
         if status == 426:
@@ -138,7 +138,7 @@ async def _conversation(
     ws = web.WebSocketResponse(
         timeout=CLOSE_SECONDS, autoclose=False, protocols=(protocol,) if protocol else (), max_msg_size=MAX_MESSAGE
     )
-    ws.headers["Server"] = _OWN["Server"]
+    ws.headers["Server"] = OWN_HEADERS["Server"]
     try:
         await ws.prepare(_opening(request, protocol))
         if refusal is None:

@@ -143,6 +143,12 @@ def skips(report: Report) -> list[tuple[str, list[str]]]:
     return list(found.items())
 
 
+def told(skip: tuple[str, list[str]]) -> str:
+    """What `skips` found as a sentence."""
+    lacks, rules = skip
+    return f"{', '.join(rules)}: for want of {lacks}"
+
+
 def withheld(report: Report) -> list[tuple[str, list[str]]]:
     """What was replaced, and where and how often."""
     found: dict[str, list[str]] = {}

@@ -6,13 +6,16 @@ and small numbers stand outside of code, so that no list of dangerous syntax has
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-from wsprobe.model import Finding, Report, Reports, Row
+from wsprobe.model import Finding, Place, Replaced, Report, Reports, Row, Spread
 from wsprobe.reports import _view
 from wsprobe.reports._path import draw
 from wsprobe.reports._text import shortened, visible
+
+T = TypeVar("T")
 
 NAME = "markdown"
 SUFFIX = ".md"
@@ -20,27 +23,30 @@ SUFFIX = ".md"
 LONGEST = 60_000
 """Characters of a document; GitHub takes 65,536 in an issue or a comment."""
 
+_WORD = re.compile(r"""(?<!\S)[("\u201c]*`[^`]+`[)"\u201d.,:;?]*(?!\S)|\S+""")
+_QUOTED = re.compile("`[^`]+`")
+"""What a message of ours already gives as code, in one piece."""
+
 _AROUND = re.compile(r"""([("\u201c]*)(.*?)([)"\u201d.,:;?]*)""", re.DOTALL)
 """A word between the punctuation of a sentence, none of which means anything to Markdown."""
 
 # Letters, in one word or in joined ones, or a number that cannot be a reference.
 _PLAIN = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*|\d{1,6}(?:\.\d{1,6})?")
-_COMMIT = re.compile(r"[0-9a-f]{7,40}", re.IGNORECASE)
+_COMMIT = re.compile(r"\b[0-9a-f]{7,40}\b", re.IGNORECASE)
 _LIST = re.compile(r"\d+[.)]")
 
 
 def inert(text: str) -> str:
     """A sentence in which every word that could be more than a word stands in a code span."""
     parts: list[str] = []
-    words = visible(text).split()
-    for at, word in enumerate(words):
+    for word in _WORD.findall(visible(text)):
         before, core, after = _AROUND.fullmatch(word).groups()  # type: ignore[union-attr]  # it matches any word
-        if not core or (at == 0 and _LIST.match(word)):  # "1." would begin a list
+        if not core or (not parts and _LIST.match(word)):  # "1." would begin a list
             before, core, after = "", word, ""
-        elif _PLAIN.fullmatch(core) and not _COMMIT.fullmatch(core):
+        elif _PLAIN.fullmatch(core) and not _COMMIT.search(core):
             parts.append(word)
             continue
-        parts.append(f"{before}{code(core)}{after}")
+        parts.append(f"{before}{code(core[1:-1] if _QUOTED.fullmatch(core) else core)}{after}")
     return " ".join(parts)
 
 
@@ -105,12 +111,19 @@ def render_all(reports: Reports) -> str:
     return _fitting(lambda size: _Page(size).reports(reports))
 
 
-def _fitting(written: Callable[[_Size], list[str]]) -> str:
+def _fitting(written: Callable[[_Size], Iterator[str]]) -> str:
+    """The first size that fits; the last one always does."""
     for size in _SIZES:
-        text = "\n\n".join(part for part in written(size) if part) + "\n"
-        if len(text) <= LONGEST:
+        parts: list[str] = []
+        length = 0
+        for part in filter(None, written(size)):
+            parts.append(part)
+            length += len(part) + 2
+            if length > LONGEST:
+                break
+        else:
             break
-    return text
+    return "\n\n".join(parts) + "\n"
 
 
 class _Page:
@@ -119,37 +132,28 @@ class _Page:
     def __init__(self, size: _Size) -> None:
         self._size = size
 
-    def report(self, report: Report) -> list[str]:
-        """All parts of one report."""
-        return [
-            *self._verdict(report),
-            block(["".join(text for text, _ in line) for line in draw(report, 100)], "text"),
-            *self._matrix(report),
-            self._hops(report),
-            *self._findings(report),
-            *self._reach(report),
-            self._commands("Next", _view.commands(report)),
-            self._manifest(report),
-            self._foot(report),
-        ]
+    def report(self, report: Report) -> Iterator[str]:
+        """All parts of one report; an empty one is to be passed over."""
+        yield from self._verdict(report)
+        yield block(["".join(text for text, _ in line) for line in draw(report, 100)], "text")
+        yield from self._matrix(report)
+        yield self._hops(report)
+        yield from self._findings(report)
+        yield from self._reach(report)
+        yield self._commands("Next", _view.commands(report))
+        yield self._manifest(report)
+        yield self._foot(report)
 
-    def reports(self, reports: Reports) -> list[str]:
+    def reports(self, reports: Reports) -> Iterator[str]:
         """The overview, and the report of each kind of problem."""
         summary = reports.summary
         kinds = _view.kinds(reports)
-        rows = [[str(kind.times), self._result(kind.first)] for kind in kinds]
-        spreads = [
-            [self._code(name), *(_view.seconds(time) for time in (spread.p50, spread.p95, spread.p99))]
-            for name, spread in summary.phases.items()
-        ]
-        parts = [
-            f"**{_view.counted(summary.connections, 'connection')}**, {summary.healthy} healthy",
-            self._table(["connections", "result"], rows),
-            self._table(["phase", "p50", "p95", "p99"], spreads),
-        ]
+        yield f"**{_view.counted(summary.connections, 'connection')}**, {summary.healthy} healthy"
+        yield self._table(["connections", "result"], kinds, lambda kind: [str(kind.times), self._result(kind.first)])
+        yield self._table(["phase", "p50", "p95", "p99"], list(summary.phases.items()), self._phase)
         for kind in [kind for kind in kinds if kind.first.verdict][: self._size.items]:
-            parts += ["---", *self.report(kind.first)]
-        return parts
+            yield "---"
+            yield from self.report(kind.first)
 
     # Texts and lists in this size.
 
@@ -162,21 +166,21 @@ class _Page:
     def _bold(self, text: str) -> str:
         return f"**{shown}**" if (shown := self._prose(text)) else ""
 
-    def _list(self, title: str, items: Sequence[str]) -> str:
+    def _list(self, title: str, items: Sequence[T], shown: Callable[[T], str]) -> str:
         """A list with its title; nothing where it is empty."""
-        shown = [f"- {item}" for item in items[: self._size.items]]
-        if len(items) > len(shown):
-            shown.append(f"- and {len(items) - len(shown)} more, which the JSON report has")
-        return "\n".join([f"**{title}**", "", *shown]) if items else ""
+        lines = [f"- {shown(item)}" for item in items[: self._size.items]]
+        if len(items) > len(lines):
+            lines.append(f"- and {len(items) - len(lines)} more, which the JSON report has")
+        return "\n".join([f"**{title}**", "", *lines]) if items else ""
 
-    def _table(self, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    def _table(self, heads: Sequence[str], rows: Sequence[T], shown: Callable[[T], Sequence[str]]) -> str:
+        """A table, nothing where it has no row."""
         if not rows:
             return ""
-        shown = [*rows[: self._size.items]]
-        lines = [heads, ["---"] * len(heads), *shown]
+        lines = [heads, ["---"] * len(heads), *(shown(row) for row in rows[: self._size.items])]
         table = "\n".join(f"| {' | '.join(map(cell, line))} |" for line in lines)
-        more = len(rows) - len(shown)
-        return f"{table}\n\n{more} more rows are in the JSON report." if more else table
+        more = len(rows) - self._size.items
+        return f"{table}\n\n{more} more rows are in the JSON report." if more > 0 else table
 
     def _commands(self, title: str, commands: Sequence[str]) -> str:
         lines = []
@@ -197,83 +201,72 @@ class _Page:
             return self._prose(report.summary)
         return f"{self._title(report.verdict)} {self._code(report.verdict.header or '')}".rstrip()
 
-    def _verdict(self, report: Report) -> list[str]:
+    def _phase(self, phase: tuple[str, Spread]) -> list[str]:
+        name, spread = phase
+        return [self._code(name), *(_view.seconds(time) for time in (spread.p50, spread.p95, spread.p99))]
+
+    def _verdict(self, report: Report) -> Iterator[str]:
         verdict = report.verdict
         if verdict is None:
-            return [self._bold(report.summary)]
-        return [
-            self._title(verdict),
-            self._prose(verdict.message),
-            f"Fix: {self._prose(verdict.fix)}" if verdict.fix else "",
-            self._list("Not ruled out", [self._prose(other) for other in verdict.others]),
-            self._list("Not tested", [self._prose(one) for one in verdict.untested]),
-            self._commands("What would settle it", verdict.next),
-        ]
+            yield self._bold(report.summary)
+            return
+        yield self._title(verdict)
+        yield self._prose(verdict.message)
+        yield f"Fix: {self._prose(verdict.fix)}" if verdict.fix else ""
+        yield self._list("Not ruled out", verdict.others, self._prose)
+        yield self._list("Not tested", verdict.untested, self._prose)
+        yield self._commands("What would settle it", verdict.next)
 
-    def _matrix(self, report: Report) -> list[str]:
+    def _matrix(self, report: Report) -> Iterator[str]:
         matrix = _view.matrix(report)
         states = {cell.state for row in matrix.rows for cell in row.cells}
-        legend = ", ".join(f"{sign} {state.value}" for state, sign in _view.GLYPHS.items() if state in states)
-        quiet = self._rows(matrix.quiet, report) if self._size.everything else ""
-        return [
-            self._rows(matrix.rows, report),
-            legend,
-            _details(_view.counted(len(matrix.quiet), "header") + " in which nothing happened", quiet),
-        ]
+        yield self._rows(matrix.rows, report)
+        yield ", ".join(f"{sign} {state.value}" for state, sign in _view.GLYPHS.items() if state in states)
+        if self._size.everything:
+            title = f"{_view.counted(len(matrix.quiet), 'header')} in which nothing happened"
+            yield _details(title, self._rows(matrix.quiet, report))
 
     def _rows(self, rows: Sequence[Row], report: Report) -> str:
         hops = report.trace.hops[: self._size.items]
-        heads = ["header", *(self._code(hop.name) for hop in hops), "value"]
-        lines = []
-        for row in rows:
-            before, after = _view.change(row)
-            value = " → ".join(self._code(text) for text in (before, after) if text)
+
+        def shown(row: Row) -> list[str]:
+            value = " → ".join(self._code(text) for text in _view.change(row) if text)
             glyphs = [_view.GLYPHS[cell.state] for cell in _view.cells(row, len(hops))]
-            lines.append([self._code(_view.name(row)), *glyphs, value])
-        return self._table(heads, lines)
+            return [self._code(_view.name(row)), *glyphs, value]
+
+        return self._table(["header", *(self._code(hop.name) for hop in hops), "value"], rows, shown)
 
     def _hops(self, report: Report) -> str:
-        rows = [
-            [
-                self._code(hop.name),
-                self._prose(_view.answer(hop)),
-                self._prose(_view.ending(report, index)),
-                self._prose(f"{hop.recorder.kind} on {hop.instance}"),
-            ]
-            for index, hop in enumerate(report.trace.hops)
-        ]
-        return self._table(["hop", "answer", "ending", "recorder"], rows)
+        def shown(index: int) -> list[str]:
+            hop = report.trace.hops[index]
+            told = [_view.answer(hop), _view.ending(report, index), f"{hop.recorder.kind} on {hop.instance}"]
+            return [self._code(hop.name), *map(self._prose, told)]
 
-    def _findings(self, report: Report) -> list[str]:
-        parts = []
+        return self._table(["hop", "answer", "ending", "recorder"], range(len(report.trace.hops)), shown)
+
+    def _findings(self, report: Report) -> Iterator[str]:
         for finding in _view.findings(report)[: self._size.items]:
-            places = [
-                f"{self._code(place.hop)}, {self._prose(place.part)}: {self._code(place.shows)}"
-                for place in finding.places
-            ]
             if finding != report.verdict:
-                parts += [
-                    f"{finding.severity.value.capitalize()}: {self._title(finding)}",
-                    self._prose(finding.message),
-                ]
-            parts.append(self._list("Evidence", places))
-        return parts
+                yield f"{finding.severity.value.capitalize()}: {self._title(finding)}"
+                yield self._prose(finding.message)
+            yield self._list("Evidence", finding.places, self._place)
 
-    def _reach(self, report: Report) -> list[str]:
-        skips = [
-            f"{self._prose(', '.join(rules))}: for want of {self._prose(lacks)}" for lacks, rules in _view.skips(report)
-        ]
-        return [
-            self._list("Controls", [f"{self._prose(one.name)}: {self._prose(one.result)}" for one in report.controls]),
-            self._list("Not observed", [self._prose(one) for one in report.unobserved]),
-            self._list("Not judged", skips),
-            self._list("What the recorders alter", [self._prose(one) for one in report.alters]),
-        ]
+    def _place(self, place: Place) -> str:
+        return f"{self._code(place.hop)}, {self._prose(place.part)}: {self._code(place.shows)}"
+
+    def _reach(self, report: Report) -> Iterator[str]:
+        yield self._list("Controls", report.controls, lambda one: self._prose(f"{one.name}: {one.result}"))
+        yield self._list("Not observed", report.unobserved, self._prose)
+        yield self._list("Not judged", _view.skips(report), lambda skip: self._prose(_view.told(skip)))
+        yield self._list("What the recorders alter", report.alters, self._prose)
 
     def _manifest(self, report: Report) -> str:
-        rows = [[self._prose(one.what), self._prose(one.where), str(one.times)] for one in report.redactions]
+        def shown(one: Replaced) -> list[str]:
+            return [self._prose(one.what), self._prose(one.where), str(one.times)]
+
         times = sum(one.times for one in report.redactions)
-        return _details(f"{_view.counted(times, 'value')} withheld", self._table(["what", "where", "times"], rows))
+        table = self._table(["what", "where", "times"], report.redactions, shown)
+        return _details(f"{_view.counted(times, 'value')} withheld", table)
 
     def _foot(self, report: Report) -> str:
         parts = [self._code(report.subject), self._code(_view.when(report)), f"wsprobe {self._prose(report.version)}"]

@@ -25,6 +25,8 @@ _ROOMY = 76
 _MOST = 20
 _NARROWEST_VALUE = 15
 _LONGEST_VALUE = 160
+_LONGEST_TEXT = 600
+_MOST_PLACES = 4
 _STYLES = {"hop": "bold", "line": "dim", "mark": "bold red", "": ""}
 _GLYPH_STYLES = {
     State.PRESENT: "green",
@@ -140,10 +142,17 @@ def _padded(text: Text, column: int) -> Text:
 
 def _plain(texts: Iterable[str]) -> list[Text]:
     """Texts as lines, the first of them where there are too many."""
-    lines = [Text(visible(text)) for text in texts]
-    if len(lines) <= _MOST:
-        return lines
-    return [*lines[:_MOST], Text(f"and {len(lines) - _MOST} more: --format json has them all", "dim")]
+    every = list(texts)
+    lines = [_said(text) for text in every[:_MOST]]
+    return lines if len(every) <= _MOST else [*lines, _more(len(every) - _MOST)]
+
+
+def _said(text: str, style: str = "") -> Text:
+    return Text(shortened(visible(text), _LONGEST_TEXT, cell_len), style)
+
+
+def _more(number: int) -> Text:
+    return Text(f"and {number} more: --format json has them all", "dim")
 
 
 def _report(page: _Page, report: Report) -> None:
@@ -176,13 +185,13 @@ def _judgement(page: _Page, report: Report) -> None:
     verdict = report.verdict
     if verdict is None:
         sign, style = ("✓", "bold green") if _view.calm(report) else ("!", "bold yellow")
-        page.wrapped(Text.assemble((sign, style), " ", visible(report.summary)), 0)
+        page.wrapped(Text.assemble((sign, style), " ", _said(report.summary)), 0)
         page.blank()
         return
     style = _SEVERITY_STYLES[verdict.severity]
     title = f"{_SIGNS[verdict.severity]} {visible(verdict.rule)}"
     page.wrapped(Text.assemble((title, style), "  ", (verdict.confidence.value, "bold"), "  ", _where(verdict)), 0)
-    page.wrapped(Text(visible(verdict.message)), 2)
+    page.wrapped(_said(verdict.message), 2)
     page.blank()
     page.table("evidence", _places(verdict))
     page.block("fix", _plain([verdict.fix] if verdict.fix else []))
@@ -211,7 +220,7 @@ def _commands(commands: Iterable[str], room: int) -> list[Text]:
     """Commands that can be copied, each below its comment; where one is broken, a backslash says so to the shell."""
     lines = []
     for command in list(commands)[:_MOST]:
-        words, comment = _view.split_comment(visible(command))
+        words, comment = _view.split_comment(shortened(visible(command), _LONGEST_TEXT, cell_len))
         if comment:
             lines.append(Text(f"# {comment}", "dim"))
         lines += [Text(line, "bold") for line in _continued(words, room)]
@@ -280,7 +289,7 @@ def _value(row: Row, room: int) -> Text:
 def _listed(row: Row, report: Report) -> Text:
     """A row where there are too many hops for columns."""
     line = Text.assemble((visible(_view.name(row)), "bold"))
-    for hop, cell in zip(report.trace.hops, _view.cells(row, len(report.trace.hops)), strict=True):
+    for hop, cell in zip(report.trace.hops[:_MOST], _view.cells(row, len(report.trace.hops)), strict=False):
         line.append(f"  {visible(hop.name)} ").append(_glyph(cell.state, row))
     return line
 
@@ -288,13 +297,13 @@ def _listed(row: Row, report: Report) -> Text:
 def _legend(matrix: _view.Matrix, report: Report, room: int) -> list[Text]:
     lines = []
     if matrix.handshake:
-        names, left_out = _fitting(matrix.handshake, 2 * room - 50)
+        names, left_out = _fitting(matrix.handshake, room - 36)
         more = left_out + matrix.others
         alike = "the same at each hop" if len(report.trace.hops) > 1 else "also"
         lines.append(Text(f"{alike}: {', '.join(names)}{f' and {more} more' if more else ''}", "dim"))
     left_out = len(matrix.rows) - _MOST
     if left_out > 0:
-        lines.append(Text(f"{left_out} more differ: --format json has them all", "dim"))
+        lines.append(_more(left_out))
     states = {cell.state for row in matrix.rows for cell in row.cells}
     legend = "  ".join(f"{_view.GLYPHS[state]} {state.value}" for state in State if state in states)
     return [*lines, Text(legend, "dim")] if states - {State.PRESENT} else lines
@@ -318,11 +327,11 @@ def _fitting(names: Iterable[str], room: int) -> tuple[list[str], int]:
 
 def _hops(page: _Page, report: Report) -> None:
     rows = [
-        (_bold(hop.name), Text(visible(_view.answer(hop))), Text(visible(_view.ending(report, index))))
-        for index, hop in enumerate(report.trace.hops)
+        (_bold(hop.name), Text(visible(_view.answer(hop))), _said(_view.ending(report, index)))
+        for index, hop in enumerate(report.trace.hops[:_MOST])
     ]
     page.table("hops", rows)
-    page.blank()
+    page.block("", [_more(len(report.trace.hops) - _MOST)] if len(report.trace.hops) > _MOST else [])
 
 
 def _others(page: _Page, report: Report) -> None:
@@ -331,18 +340,24 @@ def _others(page: _Page, report: Report) -> None:
         title = (visible(finding.rule), _SEVERITY_STYLES[finding.severity])
         page.block(
             finding.severity.value,
-            [Text.assemble(title, "  ", (finding.confidence.value, "bold"), "  ", visible(finding.message))],
+            [Text.assemble(title, "  ", (finding.confidence.value, "bold"), "  ", _said(finding.message))],
         )
-        page.table("", [line for line in _places(finding) if line[-1].plain not in told])
+        page.table("", [line for line in _places(finding)[:_MOST_PLACES] if line[-1].plain not in told])
 
 
 def _reach(page: _Page, report: Report) -> None:
     page.blank()
     page.block("controls", _plain(f"{control.name}: {control.result}" for control in report.controls))
-    page.block("unobserved", _plain(report.unobserved))
-    page.block("not judged", _plain(f"{', '.join(rules)}: for want of {lacks}" for lacks, rules in _view.skips(report)))
+    page.block("unobserved", _plain(_joined(report.unobserved, page.room)))
+    page.block("not judged", _plain(map(_view.told, _view.skips(report))))
     page.block("altered by", _plain(report.alters))
     page.block("withheld", _plain(f"{what} ({'; '.join(places)})" for what, places in _view.withheld(report)))
+
+
+def _joined(texts: Sequence[str], room: int) -> Sequence[str]:
+    """Short texts on one line."""
+    line = "; ".join(texts)
+    return [line] if cell_len(visible(line)) <= room else texts
 
 
 def _overview(page: _Page, reports: Reports, kinds: Sequence[_view.Kind]) -> None:
@@ -352,7 +367,7 @@ def _overview(page: _Page, reports: Reports, kinds: Sequence[_view.Kind]) -> Non
     page.blank()
     page.table("results", [_result(kind) for kind in kinds[:_MOST]])
     if len(kinds) > _MOST:
-        page.block("", [Text(f"and {len(kinds) - _MOST} more: --format json has them all", "dim")])
+        page.block("", [_more(len(kinds) - _MOST)])
     if summary.phases:
         page.blank()
         page.table("phases", [tuple(Text(word, "dim") for word in ("", "p50", "p95", "p99")), *_phases(reports)])
@@ -363,7 +378,7 @@ def _result(kind: _view.Kind) -> tuple[Text, ...]:
     times = Text(f"{kind.times}x", "bold")
     if verdict is None:
         sign, style = ("✓", "green") if _view.calm(kind.first) else ("!", "yellow")
-        return times, Text(sign, style), Text(visible(kind.first.summary))
+        return times, Text(sign, style), _said(kind.first.summary)
     sign, style = _SIGNS[verdict.severity], _SEVERITY_STYLES[verdict.severity]
     title = (visible(verdict.rule), style)
     return (
