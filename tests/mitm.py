@@ -68,6 +68,10 @@ class Tap:
         """Everything in the records file."""
         return self.records.read_text()
 
+    def complaints(self) -> list[str]:
+        """What it says that it has lost, and what mitmproxy says of it."""
+        return [line for line in self.log if " lost or incomplete" in line or "Addon error" in line]
+
     def _lines(self) -> list[bytes]:
         return self.records.read_bytes().splitlines() if self.records.exists() else []
 
@@ -97,8 +101,12 @@ def stock(  # noqa: PLR0913  what in_process takes, and any other setting
     certs: Path | None = None,
     insecure: bool = False,
     cacert: Path | None = None,
+    lossy: bool = False,
 ) -> Iterator[Tap]:
-    """The addon in a stock mitmdump, which is told to leave by SIGTERM; `upstream` is a URL."""
+    """The addon in a stock mitmdump, which is told to leave by SIGTERM; `upstream` is a URL.
+
+    Nothing may be lost unless it is `lossy`.
+    """
     given = {
         "wsprobe_hop": HOP,
         "wsprobe_records": records,
@@ -125,6 +133,7 @@ def stock(  # noqa: PLR0913  what in_process takes, and any other setting
             run.send_signal(signal.SIGTERM)
             run.wait(_SECONDS)
             reader.join(_SECONDS)
+    assert lossy or not tap.complaints()
 
 
 @contextlib.contextmanager
@@ -136,8 +145,9 @@ def in_process(  # noqa: PLR0913  what MitmRecorder takes
     insecure: bool = False,
     cacert: Path | None = None,
     on_record: Callable[[Observation], None] | None = None,
+    lossy: bool = False,
 ) -> Iterator[Tap]:
-    """The engine in a thread of this process."""
+    """The engine in a thread of this process. Nothing may be lost unless it is `lossy`."""
     from wsprobe.net.mitm import MitmRecorder
 
     tap = Tap(records)
@@ -170,6 +180,7 @@ def in_process(  # noqa: PLR0913  what MitmRecorder takes
         loop.call_soon_threadsafe(loop.stop)
         thread.join(_SECONDS)
         loop.close()
+    assert lossy or not tap.complaints()
 
 
 ENGINES: dict[str, Callable[..., AbstractContextManager[Tap]]] = {"stock mitmdump": stock, "in process": in_process}

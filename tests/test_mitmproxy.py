@@ -58,7 +58,7 @@ def tap(running: Tap, origin: Origin) -> Iterator[Tap]:
     wait_for(lambda: all(one.done.is_set() for one in origin.backend.exchanges), lambda: "earlier connections to end")
     running.forget()
     yield running
-    assert not [line for line in running.log if "lost" in line or "Addon error" in line]
+    assert not running.complaints()
 
 
 def read_to_end(conn: socket.socket) -> bytes:

@@ -110,17 +110,22 @@ def test_an_address_or_a_file_that_cannot_be_used_ends_the_start(records: Path, 
     with pytest.raises(FileNotFoundError):
         asyncio.run(started(tmp_path / "none" / "tap.jsonl"))
     records.write_text("no certificate")
-    with pytest.raises(ValueError, match="certificate"):
+    with pytest.raises(ValueError, match="no PEM of both"):
         asyncio.run(started(tmp_path / "other.jsonl", certs=records))
+    with pytest.raises(ValueError, match="no certificate in PEM"):
+        asyncio.run(started(tmp_path / "other.jsonl", cacert=records))
     asyncio.run(started(tmp_path / "other.jsonl"))  # nothing of that stands in the way
 
 
 async def started(
-    records: Path, listen: tuple[str, int] = ("127.0.0.1", 0), certs: Path | None = None
+    records: Path,
+    listen: tuple[str, int] = ("127.0.0.1", 0),
+    certs: Path | None = None,
+    cacert: Path | None = None,
 ) -> tuple[str, int]:
     from wsprobe.net.mitm import MitmRecorder
 
-    recorder = MitmRecorder(HOP, records, "http://127.0.0.1:1", listen, certs=certs)
+    recorder = MitmRecorder(HOP, records, "http://127.0.0.1:1", listen, certs=certs, cacert=cacert)
     address = await recorder.start()
     await recorder.stop()
     return address
@@ -141,11 +146,11 @@ def test_records_that_cannot_be_written_are_counted_and_the_traffic_goes_on(engi
     folder = {"folder": tmp_path} if engine is stock else {}
     with (
         Backend(lambda exchange: exchange.send(plain("200 OK", "hello"))) as origin,
-        engine(Path("/dev/full"), f"http://127.0.0.1:{origin.port}", **folder) as tap,
+        engine(Path("/dev/full"), f"http://127.0.0.1:{origin.port}", lossy=True, **folder) as tap,
     ):
         for _ in range(3):
             assert talk(tap, PLAIN).endswith(b"hello")
-    said = [re.sub(r".*wsprobe: ", "", line).strip() for line in tap.log if "lost" in line]
+    said = [re.sub(r".*wsprobe: ", "", line).strip() for line in tap.complaints()]
     assert said == [
         "1 observation is lost or incomplete so far, the traffic goes on: No space left on device",
         "2 observations are lost or incomplete so far, the traffic goes on: No space left on device",
@@ -159,13 +164,25 @@ def test_an_error_in_a_hook_is_counted_and_the_traffic_goes_on(records: Path, mo
 
     with (
         Backend(lambda exchange: exchange.send(plain("200 OK", "hello"))) as origin,
-        in_process(records, f"http://127.0.0.1:{origin.port}") as tap,
+        in_process(records, f"http://127.0.0.1:{origin.port}", lossy=True) as tap,
     ):
         monkeypatch.setattr("wsprobe.middleware.mitmproxy_link.Link.feed", broken)
         assert talk(tap, PLAIN).endswith(b"hello")
     assert re.search(r": RuntimeError in test_mitmproxy_start\.py:\d+$", tap.log[0])
     assert re.fullmatch(r"wsprobe: \d observations are lost or incomplete", tap.log[-1])
     assert not [line for line in tap.log if "c2VjcmV0" in line]
+
+
+def test_what_mitmproxy_itself_fails_at_is_told(records: Path) -> None:
+    trailers = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n"
+    with (
+        Backend(lambda exchange: exchange.send(trailers)) as origin,
+        in_process(records, f"http://127.0.0.1:{origin.port}") as tap,
+    ):
+        assert talk(tap, PLAIN).endswith(b"2\r\nok\r\n")  # and no end of the body
+        seen = tap.ended()
+    assert tap.log == ["mitmproxy: mitmproxy has crashed!"]
+    assert any("trailers break the exchange" in change for change in seen.recorder.alters)
 
 
 def test_what_is_known_of_open_connections_is_written_at_the_end(engine: Engine, records: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
 from enum import StrEnum
 from functools import cache
+from operator import attrgetter
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -112,11 +113,11 @@ def _encoder(kind: Any) -> Codec:  # noqa: ANN401  a type, or what typing makes 
 def _object_encoder(kind: type) -> Codec:
     hints = get_type_hints(kind)
     plan = [(field.name, field.default, _encoder(hints[field.name])) for field in fields(kind)]
+    parts = attrgetter(*(name for name, _, _ in plan))
 
     def encode_object(record: object) -> Json:
         result = {}
-        for name, default, encoder in plan:
-            value = getattr(record, name)
+        for value, (name, default, encoder) in zip(parts(record), plan, strict=True):
             if value is not default and value != default:
                 result[name] = value if encoder is _same else encoder(value)
         return result

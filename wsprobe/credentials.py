@@ -5,6 +5,7 @@ import binascii
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 from wsprobe.model import Jwt
 
@@ -46,6 +47,7 @@ SIGNATURE_LENGTHS: Mapping[str, tuple[int, ...]] = {
 
 _JWT_PARTS = 3
 _MAX_SHOWN = 200
+_MAX_CACHED = 64
 _SEPARATORS = re.compile(r"[._/\-]")
 _PROTOCOL_MARKERS = frozenset(
     "authorization bearer token access_token access-token jwt auth apikey api-key api_key ticket".split()
@@ -54,6 +56,11 @@ _PROTOCOL_MARKERS = frozenset(
 
 def is_secret_name(name: str) -> bool:
     """Whether a header, cookie, or parameter of that name holds something that must not be shown."""
+    return _is_secret_name(name) if len(name) <= _MAX_CACHED else _is_secret_name.__wrapped__(name)
+
+
+@lru_cache(maxsize=1024)  # the names of headers are few, and each is asked for at every connection
+def _is_secret_name(name: str) -> bool:
     return bool(_SECRET_NAME.search(name)) and not _TELLING_NAME.match(name)
 
 

@@ -75,8 +75,11 @@ class FrameCounter:
     @property
     def counts(self) -> dict[str, Count]:
         """Frames and payload octets so far, by the name of the opcode."""
-        names = ((code, OPCODES.get(code, f"reserved {code}")) for code in range(16))
-        return {name: Count(frames=self._frames[c], bytes=self._octets[c]) for c, name in names if self._frames[c]}
+        return {
+            OPCODES.get(code, f"reserved {code}"): Count(frames=frames, bytes=self._octets[code])
+            for code, frames in enumerate(self._frames)
+            if frames
+        }
 
     @property
     def between_frames(self) -> bool:

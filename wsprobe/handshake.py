@@ -4,7 +4,7 @@ import base64
 import binascii
 import hashlib
 
-from wsprobe.heads import status, tokens, values
+from wsprobe.heads import Fields, status, values
 from wsprobe.model import Handshake, Header, Message, Subprotocol
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -53,65 +53,77 @@ def _is_hex(text: str) -> bool:
 
 def asks_for_websocket(headers: tuple[Header, ...]) -> bool:
     """Whether a request asks for a WebSocket, or did before somebody took half of the question away."""
-    return bool(values(headers, "sec-websocket-key")) or _names(headers, "upgrade", "websocket")
+    return _asks(Fields(headers))
 
 
-def _names(headers: tuple[Header, ...], header: str, token: str) -> bool:
-    return any(found.lower() == token for found in tokens(headers, header))
+def _asks(fields: Fields) -> bool:
+    return bool(fields.values("sec-websocket-key")) or fields.names("upgrade", "websocket")
 
 
 def request_flaws(start_line: str, headers: tuple[Header, ...]) -> tuple[str, ...]:
     """What keeps a request from being an opening handshake (RFC 6455, 4.2.1)."""
-    keys = values(headers, "sec-websocket-key")
+    return _request_flaws(start_line, Fields(headers))
+
+
+def _request_flaws(start_line: str, fields: Fields) -> tuple[str, ...]:
+    keys = fields.values("sec-websocket-key")
     flaws = {
         "the method is not GET": not start_line.startswith("GET "),
         "HTTP/1.0": start_line.endswith("HTTP/1.0"),
-        "no Upgrade: websocket": not _names(headers, "upgrade", "websocket"),
-        "Connection does not name upgrade": not _names(headers, "connection", "upgrade"),
+        "no Upgrade: websocket": not fields.names("upgrade", "websocket"),
+        "Connection does not name upgrade": not fields.names("connection", "upgrade"),
         "no Sec-WebSocket-Key": not keys,
         "more than one Sec-WebSocket-Key": len(keys) > 1,
         "Sec-WebSocket-Key is not 16 octets in base64": bool(keys) and key_octets(keys[0]) is None,
-        "Sec-WebSocket-Version is not 13": values(headers, "sec-websocket-version") != ["13"],
+        "Sec-WebSocket-Version is not 13": fields.values("sec-websocket-version") != ["13"],
     }
     return tuple(flaw for flaw, holds in flaws.items() if holds)
 
 
 def response_flaws(request: tuple[Header, ...], response: tuple[Header, ...]) -> tuple[str, ...]:
     """What is wrong with a 101 (RFC 6455, 4.1, the list at its end)."""
-    keys, accepts = values(request, "sec-websocket-key"), values(response, "sec-websocket-accept")
-    offered = {extension.partition(";")[0].strip() for extension in tokens(request, "sec-websocket-extensions")}
-    accepted = extensions(response)
+    return _response_flaws(Fields(request), Fields(response))
+
+
+def _response_flaws(request: Fields, response: Fields) -> tuple[str, ...]:
+    keys, accepts = request.values("sec-websocket-key"), response.values("sec-websocket-accept")
+    offered = _extensions(request)
     flaws = {
-        "no Upgrade: websocket": not _names(response, "upgrade", "websocket"),
-        "Connection does not name upgrade": not _names(response, "connection", "upgrade"),
+        "no Upgrade: websocket": not response.names("upgrade", "websocket"),
+        "Connection does not name upgrade": not response.names("connection", "upgrade"),
         "no Sec-WebSocket-Accept": not accepts,
         "Sec-WebSocket-Accept does not answer the key": bool(accepts and keys and accepts[0] != accept_for(keys[0])),
-        "an extension that was not offered": any(name not in offered for name in accepted),
+        "an extension that was not offered": any(name not in offered for name in _extensions(response)),
     }
     return tuple(flaw for flaw, holds in flaws.items() if holds)
 
 
 def extensions(headers: tuple[Header, ...]) -> tuple[str, ...]:
     """The names of the extensions in Sec-WebSocket-Extensions (RFC 6455, 9.1)."""
-    return tuple(extension.partition(";")[0].strip() for extension in tokens(headers, "sec-websocket-extensions"))
+    return _extensions(Fields(headers))
+
+
+def _extensions(fields: Fields) -> tuple[str, ...]:
+    return tuple(extension.partition(";")[0].strip() for extension in fields.tokens("sec-websocket-extensions"))
 
 
 def judge(request: Message, response: Message | None, duration: float | None) -> Handshake:
     """All judgements about one upgrade that need the values as they were on the wire."""
-    asked = asks_for_websocket(request.headers)
-    upgraded = asked and response is not None and status(response.start_line) == 101  # noqa: PLR2004
-    answer = response.headers if response and upgraded else ()
-    offered = tokens(request.headers, "sec-websocket-protocol")
+    asked = Fields(request.headers)
+    asks = _asks(asked)
+    upgraded = asks and response is not None and status(response.start_line) == 101
+    answer = Fields(response.headers if response and upgraded else ())
+    offered = asked.tokens("sec-websocket-protocol")
     return Handshake(
-        asked=asked,
+        asked=asks,
         upgraded=upgraded,
         duration=duration,
-        request_flaws=request_flaws(request.start_line, request.headers) if asked else (),
-        response_flaws=response_flaws(request.headers, answer) if upgraded else (),
-        connection=tuple(tokens(request.headers, "connection")),
-        subprotocol=_subprotocol(offered, tokens(answer, "sec-websocket-protocol")) if upgraded else None,
+        request_flaws=_request_flaws(request.start_line, asked) if asks else (),
+        response_flaws=_response_flaws(asked, answer) if upgraded else (),
+        connection=tuple(asked.tokens("connection")),
+        subprotocol=_subprotocol(offered, answer.tokens("sec-websocket-protocol")) if upgraded else None,
         offered=len(offered),
-        extensions=extensions(answer),
+        extensions=_extensions(answer),
     )
 
 

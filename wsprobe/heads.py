@@ -212,6 +212,29 @@ def method(start_line: str) -> str:
     return start_line.partition(" ")[0]
 
 
+class Fields:
+    """The headers of one message by name, for who asks more than once. Names are compared without case."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, headers: Iterable[Header]) -> None:
+        self._values: dict[str, list[str]] = {}
+        for name, value in headers:
+            self._values.setdefault(name.lower(), []).append(value)
+
+    def values(self, name: str) -> list[str]:
+        """The values of all lines of that header, whose name is given in lower case (RFC 9110, 5.1)."""
+        return self._values.get(name, [])
+
+    def tokens(self, name: str) -> list[str]:
+        """The members of a list-based header, over all of its lines, in order (RFC 9110, 5.6.1)."""
+        return [token for value in self.values(name) for part in value.split(",") if (token := part.strip())]
+
+    def names(self, header: str, token: str) -> bool:
+        """Whether a list-based header has that member, which is compared without case."""
+        return any(found.lower() == token for found in self.tokens(header))
+
+
 def values(headers: Iterable[Header], name: str) -> list[str]:
     """The values of all headers of that name, which is compared without case (RFC 9110, 5.1)."""
     name = name.lower()
@@ -220,7 +243,7 @@ def values(headers: Iterable[Header], name: str) -> list[str]:
 
 def tokens(headers: Iterable[Header], name: str) -> list[str]:
     """The members of a list-based header, over all of its lines, in order (RFC 9110, 5.6.1)."""
-    return [token for value in values(headers, name) for part in value.split(",") if (token := part.strip())]
+    return Fields(headers).tokens(name.lower())
 
 
 def request_body(headers: Iterable[Header]) -> int | None:
@@ -237,10 +260,10 @@ def response_body(headers: Iterable[Header], code: int, asked: str) -> int | Non
 
 
 def _declared(headers: Iterable[Header]) -> int | None:
-    headers = tuple(headers)
-    if any(token.lower() == "chunked" for token in tokens(headers, "transfer-encoding")):
+    fields = Fields(headers)
+    if fields.names("transfer-encoding", "chunked"):
         return -1
-    length = values(headers, "content-length")
-    if length and length[0].isascii() and length[0].isdigit() and len(length[0]) < 19:  # noqa: PLR2004  63 bits
+    length = fields.values("content-length")
+    if length and length[0].isascii() and length[0].isdigit() and len(length[0]) < 19:
         return int(length[0])
     return None

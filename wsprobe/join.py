@@ -15,7 +15,7 @@ from wsprobe.model import Observation, Trace
 CLIENT = "client"
 """The name of the probe's own hop: it is outermost by construction."""
 
-_DRIFT = 0.0005
+DRIFT = 0.0005
 """How far the rates of two hosts' clocks may be apart; NTP slews by no more."""
 
 
@@ -129,5 +129,5 @@ def in_path_order(hops: list[Observation]) -> tuple[tuple[Observation, ...], str
 def _clearly_longer(outer: Observation, inner: Observation) -> bool:
     """Whether one handshake surely took longer: measured on two hosts, more than their clocks can drift apart."""
     longer, shorter = _duration(outer), _duration(inner)
-    margin = 0.0 if outer.instance == inner.instance else longer * _DRIFT
+    margin = 0.0 if outer.instance == inner.instance else longer * DRIFT
     return shorter >= 0 and longer - shorter > margin

@@ -21,6 +21,7 @@ from wsprobe.model import (
     Ending,
     Failure,
     Frames,
+    Handshake,
     Message,
     Observation,
     Peers,
@@ -61,7 +62,18 @@ class Source:
 class _Exchange:
     """One request and its response while they pass."""
 
-    __slots__ = ("asked_at", "began", "body", "interim", "number", "request", "response", "response_at", "upgrade")
+    __slots__ = (
+        "asked_at",
+        "began",
+        "body",
+        "interim",
+        "judged",
+        "number",
+        "request",
+        "response",
+        "response_at",
+        "upgrade",
+    )
 
     def __init__(self, number: int, began: float) -> None:
         self.number = number
@@ -73,6 +85,22 @@ class _Exchange:
         self.interim: tuple[str, ...] = ()
         self.upgrade = False
         self.body: BodyReader | None = None
+        self.judged: tuple[str | None, Handshake] | None = None
+
+    def judge(self) -> tuple[str | None, Handshake | None]:
+        """The trace id and the judgements; both stay as they are once the answer has come."""
+        if self.judged:
+            return self.judged
+        if self.request is None:
+            return None, None
+        duration = None
+        if self.asked_at is not None and self.response_at is not None:
+            duration = round(self.response_at - self.asked_at, 7)
+        ids = handshake.trace_ids(self.request.headers)
+        judged = ids[0] if ids else None, handshake.judge(self.request, self.response, duration)
+        if self.response is not None:
+            self.judged = judged
+        return judged
 
 
 class _PingTimer:
@@ -413,10 +441,7 @@ class Observer:
         request, response = exchange.request, exchange.response
         if response and exchange.upgrade and exchange.body is not None:
             response = replace(response, body=_body(exchange.body, response))
-        duration = None
-        if exchange.asked_at is not None and exchange.response_at is not None:
-            duration = round(exchange.response_at - exchange.asked_at, 7)
-        ids = handshake.trace_ids(request.headers) if request else ()
+        trace, judged = exchange.judge()
         source = self.source
         return Unredacted(
             Observation(
@@ -425,7 +450,7 @@ class Observer:
                 recorder=source.recorder,
                 connection=self.connection,
                 exchange=exchange.number,
-                trace=ids[0] if ids else None,
+                trace=trace,
                 at=_utc(self._epoch + began),
                 request=request,
                 response=response,
@@ -434,7 +459,7 @@ class Observer:
                 peers=self.peers,
                 tls=self.tls,
                 interim=exchange.interim,
-                handshake=handshake.judge(request, response, duration) if request else None,
+                handshake=judged,
                 frames=self._frames(),
                 pings=self._pings_by_side(),
                 activity=self._activity(),

@@ -1,16 +1,29 @@
 """A trace as a path: neighbouring hops, how the connection ended at each, and where on the path that began."""
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
 from itertools import pairwise
 
 from wsprobe import closecodes
 from wsprobe.headers import Edit, diff, values_of
 from wsprobe.heads import method, status
-from wsprobe.join import CLIENT
+from wsprobe.join import CLIENT, DRIFT
 from wsprobe.model import Close, Ending, Observation, Segment, Sender, Trace
+from wsprobe.wording import plain
 
 SWITCHING = 101
+
+APPLICATIONS = frozenset({"origin", "application"})
+"""Recorders that are the far end of the path."""
+
+_SLACK = 0.5
+"""Seconds by which an end may be told late: mitmproxy tells it when both directions have ended."""
+
+_AT_ONCE = 0.001
+_CUT_HEADS = ("a request head that did not end", "a response head that did not end", "a head longer than")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,36 +39,84 @@ class Pair:
         """The names of both."""
         return self.outer.name, self.inner.name
 
+    @property
+    def cut(self) -> Observation | None:
+        """The hop of the two that saw a part of a head only: what is missing there may have been in the rest."""
+        return next((hop for hop in (self.outer, self.inner) if _has_cut_head(hop)), None)
+
     def edits(self, kind: str) -> list[Edit]:
         """What happened to each header on the way: of a request inwards, of a response outwards."""
         sent, got = (self.outer, self.inner) if kind == "request" else (self.inner, self.outer)
         return diff(values_of(sent, kind), values_of(got, kind))
 
 
+class Reach(StrEnum):
+    """How far inwards something can be followed."""
+
+    BEYOND = "every hop saw it"
+    BETWEEN = "the next hop did not see it"
+    RECORDER = "the recorder of the next hop did it itself"
+    UNTOLD = "the record of the next hop does not tell"
+    UNORDERED = "the order of the hops is not known"
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where something came from: the stretch of the path, and the innermost hop that saw it."""
+    """Where something came from: `hop` is the innermost that surely saw it, `inner` the next one after it."""
 
-    segment: Segment
     hop: Observation
-    at_end: bool
+    inner: Observation | None
+    reach: Reach
+
+    @property
+    def segment(self) -> Segment | None:
+        """The stretch that it came from, a hop twice where it was that hop's recorder; None where nobody knows."""
+        match self.reach:
+            case Reach.BETWEEN if self.inner:
+                return self.hop.name, self.inner.name
+            case Reach.RECORDER if self.inner:
+                return self.inner.name, self.inner.name
+            case Reach.UNORDERED if self.hop.name != CLIENT:
+                return None
+        return self.hop.name, None
 
     @property
     def in_application(self) -> bool:
-        """Whether the hop is the application itself, so that nothing lies beyond it."""
-        return self.at_end and self.hop.recorder.kind in APPLICATIONS
+        """Whether it came from the application itself, so that nothing lies beyond."""
+        return self.reach is Reach.BEYOND and self.hop.recorder.kind in APPLICATIONS
 
+    @property
+    def known(self) -> bool:
+        """Whether the stretch is all that the records leave open."""
+        return self.reach in {Reach.BEYOND, Reach.BETWEEN}
 
-APPLICATIONS = frozenset({"origin", "application"})
-"""Recorders that are the far end of the path."""
+    @property
+    def words(self) -> str:
+        """Where it came from, to be put after "from"."""
+        hop, inner = self.hop.name, self.inner.name if self.inner else ""
+        match self.reach:
+            case Reach.BETWEEN:
+                return f"between {hop} and {inner}"
+            case Reach.RECORDER:
+                return f"the recorder at {inner} itself"
+            case Reach.UNTOLD:
+                return f"beyond {hop}; on which side of {inner}, the record of {inner} does not tell"
+            case Reach.UNORDERED:
+                where = f"beyond {hop}" if hop == CLIENT else "an unknown place"
+                return f"{where}: the order of the hops is not known"
+        return f"the application at {hop}" if self.in_application else f"beyond {hop}"
 
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A trace with the questions that rules ask of it. `browser` says that the client held itself to a page's rules."""
+    """A trace with the questions that rules ask of it.
+
+    `browser` says that the client held itself to a page's rules; `subject` is the URL that was traced, if one was.
+    """
 
     trace: Trace
     browser: bool = False
+    subject: str | None = None
 
     @property
     def hops(self) -> tuple[Observation, ...]:
@@ -71,6 +132,13 @@ class Path:
     def client(self) -> Observation | None:
         """The probe's own observation."""
         return self.outermost if self.outermost.name == CLIENT else None
+
+    @property
+    def url(self) -> str:
+        """The traced URL as a word of a shell command, and the word URL where it is not known or not whole."""
+        subject = self.subject or ""
+        known = subject.partition("://")[0] in {"ws", "wss", "http", "https"} and "[withheld" not in subject
+        return shlex.quote(plain(subject)) if known else "URL"
 
     @property
     def pairs(self) -> list[Pair]:
@@ -92,39 +160,60 @@ class Path:
 
     @property
     def healthy(self) -> bool:
-        """Whether the client got what it asked for: an upgrade that did not end badly, and the messages expected."""
-        ended = first_close(self.outermost)
+        """Whether the client got what it asked for: a right 101, an end that is none to worry about, its messages.
+
+        A client that leaves is no fault of the path; the probe never leaves without a close frame.
+        """
+        hop, ended = self.outermost, first_close(self.outermost)
+        left = ended is not None and ended.sender is Sender.CLIENT and ended.ending is not Ending.FRAME
         return (
             self.upgraded
-            and self.outermost.failure is None
-            and (ended is None or is_healthy(ended))
-            and all(step.met for step in self.outermost.expectations)
+            and hop.failure is None
+            and not (hop.handshake and hop.handshake.response_flaws)
+            and (ended is None or is_healthy(ended) or (left and self.client is None))
+            and all(step.met for step in hop.expectations)
         )
+
+    def failed_beyond(self, hop: Observation) -> bool:
+        """Whether what went wrong came to this hop from further in, so that what it was sent may be the cause."""
+        if self.healthy or code_of(hop) != SWITCHING:
+            return not self.healthy
+        ended = first_close(hop)
+        unmet = not all(step.met for step in self.outermost.expectations)
+        return unmet or ended is None or (ended.sender is Sender.SERVER and not is_healthy(ended))
 
     def where_ended_without_frame(self) -> Origin | None:
         """Where a connection was ended that no close frame ended: the first sign of it at each hop decides."""
-        return self._where(lambda hop: not frames(hop) and _came_from_inside(hop))
+        return self._where(_ended_from_inside)
 
     def where_closed_with_frame(self) -> Origin | None:
         """Where a server's close frame came from: the innermost hop that saw it first."""
-        return self._where(lambda hop: _closed_by(hop, Sender.SERVER))
+        return self._where(_closed_from_inside)
 
     def where_answered(self, code: int) -> Origin | None:
         """Where a final response with that status came from."""
-        return self._where(lambda hop: code_of(hop) == code)
+        return self._where(lambda hop: code_of(hop) == code, timed=False)
 
-    def _where(self, saw: Callable[[Observation], bool]) -> Origin | None:
-        seen = [hop for hop in self.hops if saw(hop)]
-        if not seen or not saw(self.outermost):
+    def _where(self, saw: Callable[[Observation], bool | None], *, timed: bool = True) -> Origin | None:
+        """Follows something inwards; `saw` is None at a hop whose record does not tell.
+
+        Of ends (`timed`) the one that came later is not the cause of the other.
+        """
+        if not saw(self.outermost):
             return None
         if self.trace.order is None:
-            return Origin((self.outermost.name, None), self.outermost, at_end=False)
+            return Origin(self.outermost, None, Reach.UNORDERED)
         last = self.outermost
-        for hop in self.hops:
-            if not saw(hop):
-                return Origin((last.name, hop.name), last, at_end=False)
+        for hop in self.hops[1:]:
+            seen = saw(hop)
+            if timed and surely_later(first_close(hop), first_close(last)):
+                return Origin(last, hop, Reach.BETWEEN)
+            if seen is None:
+                return Origin(last, hop, Reach.RECORDER if _ended_itself(hop) else Reach.UNTOLD)
+            if not seen:
+                return Origin(last, hop, Reach.BETWEEN)
             last = hop
-        return Origin((last.name, None), last, at_end=True)
+        return Origin(last, None, Reach.BEYOND)
 
 
 def code_of(hop: Observation) -> int | None:
@@ -135,6 +224,15 @@ def code_of(hop: Observation) -> int | None:
 def method_of(hop: Observation) -> str:
     """The method of the request."""
     return method(hop.request.start_line) if hop.request else ""
+
+
+def clock(hop: Observation) -> float | None:
+    """When the exchange began by the hop's own clock, in seconds of UTC; None where a record says nothing usable."""
+    try:
+        at = datetime.fromisoformat(hop.at)
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def first_close(hop: Observation) -> Close | None:
@@ -154,6 +252,23 @@ def is_healthy(close: Close) -> bool:
     return close.sender is Sender.LOCAL
 
 
+def surely_later(inner: Close | None, outer: Close | None) -> bool:
+    """Whether the end at an inner hop came after the one further out, and so cannot be its cause.
+
+    Both times count from the request, and that reached the inner hop later: no clocks are compared.
+    """
+    return inner is not None and outer is not None and inner.at > outer.at * (1 + DRIFT) + _SLACK
+
+
+def lost_frame(outer: Observation, inner: Observation) -> bool:
+    """Whether a server's close frame ended the connection at the inner hop and never came to the outer one."""
+    first, further_out = first_close(inner), first_close(outer)
+    sent = first is not None and first.ending is Ending.FRAME and first.sender is Sender.SERVER
+    came = any(close.sender is Sender.SERVER for close in frames(outer))
+    waited = further_out is not None and further_out.sender is Sender.SERVER
+    return sent and not came and waited and not surely_later(first, further_out)
+
+
 def silence(hop: Observation) -> float | None:
     """Seconds between the last byte of either side, or the 101, and the first sign of the end."""
     ended = first_close(hop)
@@ -165,11 +280,33 @@ def silence(hop: Observation) -> float | None:
     return max(0.0, ended.at - max(last))
 
 
-def _came_from_inside(hop: Observation) -> bool:
+def both_at_once(hop: Observation) -> bool:
+    """Whether both directions had ended when it was looked, as mitmproxy's recorder does: which was first is a guess."""
+    if hop.recorder.kind != "mitmproxy" or len(hop.closes) < 2:  # noqa: PLR2004
+        return False
+    first, second = hop.closes[:2]
+    neither = Ending.FRAME not in {first.ending, second.ending}
+    return neither and first.sender is not second.sender and second.at - first.at < _AT_ONCE
+
+
+def _ended_itself(hop: Observation) -> bool:
     ended = first_close(hop)
-    return ended is not None and ended.sender is Sender.SERVER and ended.ending in {Ending.EOF, Ending.RESET}
+    return ended is not None and ended.sender is Sender.LOCAL
 
 
-def _closed_by(hop: Observation, sender: Sender) -> bool:
-    seen = frames(hop)
-    return bool(seen) and seen[0].sender is sender
+def _ended_from_inside(hop: Observation) -> bool | None:
+    ended = first_close(hop)
+    if ended is None or ended.sender is Sender.LOCAL or both_at_once(hop):
+        return None
+    return not frames(hop) and ended.sender is Sender.SERVER
+
+
+def _closed_from_inside(hop: Observation) -> bool | None:
+    ended = first_close(hop)
+    if ended is None or ended.sender is Sender.LOCAL:
+        return None
+    return ended.sender is Sender.SERVER and ended.ending is Ending.FRAME
+
+
+def _has_cut_head(hop: Observation) -> bool:
+    return any(flaw.kind.startswith(_CUT_HEADS) for flaw in hop.anomalies)

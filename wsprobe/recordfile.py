@@ -8,7 +8,7 @@ from pathlib import Path
 from wsprobe.codec import MAX_LINE, DecodeError, decode_line, encode_line
 from wsprobe.model import Observation
 from wsprobe.observer import Unredacted
-from wsprobe.redact import redact, shared_key
+from wsprobe.redact import Redactor, shared_key
 
 SUFFIX = ".jsonl"
 MAX_RECORDS = 1_000_000
@@ -32,11 +32,16 @@ class RecordWriter:
 
     def __init__(self, path: str | Path) -> None:
         self._key = fingerprint_key()
+        self._upgrades: dict[tuple[str, int], Redactor] = {}
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def write(self, seen: Unredacted) -> Observation:
         """Redacts an observation, appends it, and returns what was written."""
-        observation = redact(seen, self._key)
+        exchange = seen.observation.connection, seen.observation.exchange
+        redactor = self._upgrades.pop(exchange, None) or Redactor(self._key)
+        observation = redactor.redact(seen)
+        if observation.ended is None:  # its second line has the same heads
+            self._upgrades[exchange] = redactor
         os.write(self._file, encode_line(observation))
         return observation
 

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import re
 from dataclasses import replace
+from typing import Any
 from urllib.parse import quote, unquote
 
 from wsprobe.credentials import (
@@ -38,7 +39,10 @@ _USERINFO = re.compile(r"""(//)([^/\s?#"'<>\ue000]{1,1024})@""")
 _SCHEME = re.compile(rf"""\b({"|".join(sorted(SCHEMES))})(\s+)([A-Za-z0-9._~+/=-]{{6,}})""", re.IGNORECASE)
 _NAME = re.compile(r"""([\w.%\[\]-]{1,128})["']?\s*([=:])\s*""")
 _VALUE = re.compile(r""""([^"\ue000]+)"|'([^'\ue000]+)'|([^\s"'&;#<>\ue000]+)""")
-_SUSPECT = re.compile(r"eyJ|eyAi|ewo|@|[=:]|\s(?=\S{6})")
+_HARMLESS_LENGTH, _HARMLESS_MOST = 64, 4096
+_harmless: set[str] = set()
+"""Short texts in which nothing was found: the names and values that every connection brings along."""
+_ACCEPT, _DIGEST = "sec-websocket-accept", re.compile(r"[A-Za-z0-9+/]{27}=")
 _COOKIE_ATTRIBUTES = frozenset("expires max-age domain path secure httponly samesite partitioned priority".split())
 
 
@@ -52,40 +56,66 @@ def shared_key(text: str) -> bytes:
 
 def redact(seen: Unredacted, key: bytes | None = None) -> Observation:
     """The observation without its secrets; `key` is the one that recorders share, None where there is none."""
-    observation = seen.observation
-    request = observation.request
-    pass_ = _Pass(trace_ids(request.headers) if request else (), key)
-    clean_request = pass_.message("request", request)
-    clean_response = pass_.message("response", observation.response)
-    clean = replace(
-        observation,
-        request=pass_.finished("request", clean_request),
-        response=pass_.finished("response", clean_response),
-        interim=tuple(pass_.text("response", line) for line in observation.interim),
-        closes=tuple(
-            replace(close, reason=pass_.text("closes", close.reason)) if close.reason else close
-            for close in observation.closes
-        ),
-        anomalies=tuple(
-            replace(anomaly, detail=pass_.text("closes", anomaly.detail)) if anomaly.detail else anomaly
-            for anomaly in observation.anomalies
-        ),
-        failure=observation.failure
-        and replace(observation.failure, message=pass_.text("response", observation.failure.message)),
-        expectations=tuple(replace(step, what=pass_.text("closes", step.what)) for step in observation.expectations),
-        handshake=observation.handshake
-        and replace(
-            observation.handshake,
-            connection=tuple(pass_.text("request", token) for token in observation.handshake.connection),
-            extensions=tuple(pass_.text("response", name) for name in observation.handshake.extensions),
-        ),
-    )
-    return replace(clean, redactions=tuple(pass_.found))
+    return Redactor(key).redact(seen)
 
 
 def redact_text(text: str) -> str:
     """A text that no exchange belongs to (a URL, a message of a library) without what may be secret in it."""
     return _Pass((), None).text("request", text)
+
+
+class Redactor:
+    """Redacts the observations of one exchange; heads that it has seen before are not searched a second time."""
+
+    __slots__ = ("_clean", "_heads", "_key", "_pass")
+
+    def __init__(self, key: bytes | None = None) -> None:
+        self._key = key
+        self._heads: tuple[Message | None, Message | None] | None = None
+        self._clean: tuple[Message | None, Message | None] = (None, None)
+        self._pass = _Pass((), None)
+
+    def redact(self, seen: Unredacted) -> Observation:
+        """The observation without its secrets."""
+        observation = seen.observation
+        request, response = observation.request, observation.response
+        known = self._heads
+        if known is None or known[0] is not request or known[1] is not response:
+            self._pass = _Pass(trace_ids(request.headers) if request else (), self._key)
+            marked = self._pass.message("request", request), self._pass.message("response", response)
+            self._clean = self._pass.finished("request", marked[0]), self._pass.finished("response", marked[1])
+            self._heads = request, response
+        texts = self._texts(observation)
+        return replace(
+            observation,
+            request=self._clean[0],
+            response=self._clean[1],
+            redactions=tuple(self._pass.found),
+            **texts,
+        )
+
+    def _texts(self, observation: Observation) -> dict[str, Any]:
+        """What may hold secrets besides the heads, as far as there is any."""
+        text = self._pass.text
+        clean: dict[str, Any] = {}
+        if observation.interim:
+            clean["interim"] = tuple(text("response", line) for line in observation.interim)
+        if any(close.reason for close in observation.closes):
+            clean["closes"] = tuple(replace(close, reason=text("closes", close.reason)) for close in observation.closes)
+        if any(anomaly.detail for anomaly in observation.anomalies):
+            clean["anomalies"] = tuple(replace(one, detail=text("closes", one.detail)) for one in observation.anomalies)
+        if observation.failure:
+            clean["failure"] = replace(observation.failure, message=text("response", observation.failure.message))
+        if observation.expectations:
+            steps = observation.expectations
+            clean["expectations"] = tuple(replace(step, what=text("closes", step.what)) for step in steps)
+        judged = observation.handshake
+        if judged:
+            nominated = tuple(text("request", token) for token in judged.connection)
+            accepted = tuple(text("response", name) for name in judged.extensions)
+            if (nominated, accepted) != (judged.connection, judged.extensions):
+                clean["handshake"] = replace(judged, connection=nominated, extensions=accepted)
+        return clean
 
 
 class _Pass:
@@ -104,12 +134,14 @@ class _Pass:
         if message is None:
             return None
         headers = []
-        for index, (name, value) in enumerate(message.headers):
+        for index, header in enumerate(message.headers):
             self._where = (kind, index)
-            headers.append((self._plain(name), self._header(name, value)))
+            name, value = header
+            clean = self._plain(name), self._header(name, value)
+            headers.append(header if clean == header else clean)  # most are kept as they are: one object for both
         self._where = (kind, None)
         start_line = self._target(message.start_line) if kind == "request" else message.start_line
-        return replace(message, start_line=self._plain(start_line), headers=tuple(headers))
+        return Message(start_line=self._plain(start_line), headers=tuple(headers), body=message.body)
 
     def finished(self, kind: str, message: Message | None) -> Message | None:
         """The same head, and the body, also without values that were found to be secret elsewhere."""
@@ -121,9 +153,10 @@ class _Pass:
             body = replace(body, text=self.text(kind, body.text))
         start_line = self._words(message.start_line)
         headers: list[Header] = []
-        for index, (name, value) in enumerate(message.headers):
+        for index, header in enumerate(message.headers):
             self._where = (kind, index)
-            headers.append((self._words(name), self._words(value)))
+            clean = self._words(header[0]), self._words(header[1])
+            headers.append(header if clean == header else clean)
         self._where = (kind, None)
         return Message(start_line=start_line, headers=tuple(headers), body=body)
 
@@ -153,8 +186,8 @@ class _Pass:
 
     def _header(self, name: str, value: str) -> str:
         lowered = name.lower()
-        if lowered == "sec-websocket-key" and key_octets(value):
-            return value
+        if (lowered == "sec-websocket-key" and key_octets(value)) or (lowered == _ACCEPT and _DIGEST.fullmatch(value)):
+            return value  # another one for each connection, and never a secret
         if lowered == "cookie":
             return "; ".join(self._pair(part.strip()) for part in value.split(";"))
         if lowered == "set-cookie":
@@ -184,12 +217,18 @@ class _Pass:
 
     def _plain(self, text: str, depth: int = 0) -> str:
         """Text without tokens, userinfo, credentials behind a scheme, and values of secret parameters."""
-        if not _SUSPECT.search(text):
+        if text in _harmless:
             return text
-        text = JWT.sub(lambda m: self._replace("JSON Web Token", m[0]), text)
-        text = _USERINFO.sub(lambda m: f"{m[1]}{self._replace('userinfo', m[2])}@", text)
-        text = _SCHEME.sub(lambda m: f"{m[1]}{m[2]}{self._replace('credentials', m[3], m[1])}", text)
-        return self._parameters(text, depth)
+        clean = JWT.sub(lambda m: self._replace("JSON Web Token", m[0]), text)
+        if "@" in clean:
+            clean = _USERINFO.sub(lambda m: f"{m[1]}{self._replace('userinfo', m[2])}@", clean)
+        if " " in clean or "\t" in clean or "\n" in clean:
+            clean = _SCHEME.sub(lambda m: f"{m[1]}{m[2]}{self._replace('credentials', m[3], m[1])}", clean)
+        if "=" in clean or ":" in clean:
+            clean = self._parameters(clean, depth)
+        if clean == text and len(text) <= _HARMLESS_LENGTH and len(_harmless) < _HARMLESS_MOST:
+            _harmless.add(text)
+        return clean
 
     def _parameters(self, text: str, depth: int) -> str:
         done, at = [], 0
@@ -223,6 +262,8 @@ class _Pass:
 
     def _known(self, text: str) -> str:
         """Text without the secrets that stood elsewhere."""
+        if len(text) < _MIN_ECHO:
+            return text
         for secret, (mark, redaction) in self._secrets.items():
             if secret in text:
                 text = text.replace(secret, mark)

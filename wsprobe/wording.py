@@ -18,10 +18,18 @@ def code(close: Close) -> str:
 
 
 def seconds(value: float) -> str:
-    """A duration for people: 120 ms, 2.0 s, 5 min."""
-    if value < 1:
+    """A duration for people: 120 ms, 2.0 s, 5 min, 26 hours, 3 days."""
+    if value < 0.9995:
         return f"{value * 1000:.3g} ms"
-    return f"{value:.1f} s" if value < 120 else f"{value / 60:.3g} min"  # noqa: PLR2004
+    for below, unit, word in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "hours")):
+        if value < below:
+            return f"{value:.1f} s" if unit == 1 else f"{value / unit:.3g} {word}"
+    return f"{value / 86_400:.0f} days"
+
+
+def plain(text: str) -> str:
+    """Text of a stranger for a command that will be pasted: what does not print is replaced."""
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def ending(hop: Observation) -> str:
@@ -60,6 +68,8 @@ def _transport(close: Close, *, probe: bool) -> str:
 def stretch(segment: Segment) -> str:
     """A stretch of the path in words."""
     outer, inner = segment
+    if outer and outer == inner:
+        return f"at {outer}"
     if outer and inner:
         return f"between {outer} and {inner}"
     return f"beyond {outer}" if outer else f"before {inner}"

@@ -13,6 +13,7 @@ from wsprobe.reports import by_suffix, formats
 _RANKS = {Severity.ERROR: 2, Severity.WARNING: 1, Severity.NOTE: 0}
 _FOLDER_FILES = ("report.json", "report.md")
 TRACE_FILE = "trace.json"
+_ASCII = str.maketrans("✓✗≠·─▶┄│┊…→", "+x!.->.|:~>")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +61,7 @@ def write(result: Report | Reports, options: argparse.Namespace) -> int:
             from wsprobe.reports.json import document
 
             _save(path / TRACE_FILE, document(result.trace))
-    sys.stdout.write(_for_stdout(result, options.format))
+    sys.stdout.write(_encodable(_for_stdout(result, options.format)))
     sys.stdout.flush()
     return status(result, options.fail_on)
 
@@ -90,6 +91,16 @@ def _for_stdout(result: Report | Reports, name: str) -> str:
     if isinstance(result, Report):
         return terminal.render(result, width=width, colour=colour)
     return terminal.render_all(result, width=width, colour=colour)
+
+
+def _encodable(text: str) -> str:
+    """The text in what stdout can encode; of what it cannot, the signs get one character each, so that columns stay."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(_ASCII).encode(encoding, "backslashreplace").decode(encoding)
+    return text
 
 
 def _is_folder(path: Path) -> bool:

@@ -43,15 +43,14 @@ def run(options: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         try:
             recording = _ENGINES[options.engine](options, log, stack)
+            _allow_many_connections()
+            gc.freeze()  # what the start has made stays: no collection needs to look at it again
+            about = {"hop": options.name, "to": _upstream(options), "records": str(_output(options))}
+            return serve(recording, log, listen=options.listen, **about)
         except OSError as error:
             raise UsageError(f"{error.filename or options.output}: {error.strerror or error}") from None
         except ValueError as error:
             raise UsageError(str(error)) from None
-        _allow_many_connections()
-        gc.freeze()  # what the start has made stays: no collection needs to look at it again
-        return serve(
-            recording, log, listen=options.listen, hop=options.name, to=options.to, records=str(_output(options))
-        )
 
 
 def _output(options: argparse.Namespace) -> Path:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mitmproxy.certs import Cert
 from mitmproxy.connection import Connection, Server
 from mitmproxy.tls import TlsData
 
@@ -32,6 +33,7 @@ _KINDS = {
     errno.ENETUNREACH: "unreachable",
 }
 _MAX_WORDS = 512
+_MAX_NAMES = 64
 
 
 class Link:
@@ -186,12 +188,24 @@ def _leaf(connection: Connection) -> tuple[Certificate, ...]:
     """The server's own certificate, the first of its chain."""
     return tuple(
         Certificate(
-            subject=cert.to_cryptography().subject.rfc4514_string(),
-            issuer=cert.to_cryptography().issuer.rfc4514_string(),
-            names=tuple(str(name.value) for name in cert.altnames),
+            subject=_distinguished(cert.subject),
+            issuer=_distinguished(cert.issuer),
+            names=_names(cert),
             not_before=cert.notbefore.isoformat(),
             not_after=cert.notafter.isoformat(),
             sha256=cert.fingerprint().hex(),
         )
         for cert in connection.certificate_list[:1]
     )
+
+
+def _names(cert: Cert) -> tuple[str, ...]:
+    try:
+        return tuple(str(name.value)[:_MAX_WORDS] for name in cert.altnames)[:_MAX_NAMES]
+    except ValueError:  # a stranger's certificate may be malformed here
+        return ()
+
+
+def _distinguished(name: list[tuple[str, str]]) -> str:
+    """A name as RFC 4514, 2.1 orders it, the most specific part first."""
+    return ",".join(f"{kind}={value}" for kind, value in reversed(name))[:_MAX_WORDS]

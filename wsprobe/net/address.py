@@ -1,5 +1,6 @@
 """Addresses as the command line takes them and as a record shows them."""
 
+import ipaddress
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -56,6 +57,15 @@ def shown(address: object) -> str | None:
         return None
     host, port = address[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_literal(host: str) -> bool:
+    """Whether a host is an address, so that no name has to be resolved."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_host(host: str) -> bool:

@@ -1,160 +1,235 @@
-"""How the probe reaches a server: names, addresses, TLS, and how long each took."""
+"""How the probe reaches a server: name, addresses, a proxy's tunnel, TLS, and how long each of them took."""
 
 import asyncio
-import hashlib
+import base64
+import contextlib
 import socket
 import ssl
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, cast
 
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
+import aiohttp
+from aiohappyeyeballs import AddrInfoType, start_connection
+from aiohttp.client_proto import ResponseHandler
+from yarl import URL
 
-from wsprobe.model import Certificate, Tls
+from wsprobe.heads import HeadReader, status
+from wsprobe.model import Tls
+from wsprobe.net.address import is_literal, shown
+from wsprobe.net.certificates import presented
+from wsprobe.net.tee import ListenerFor, client_factory
+from wsprobe.net.tls import dialling, negotiated, reason
+from wsprobe.net.upstream import CONNECT_SECONDS, Factory, Unreachable, no_tcp
+
+if TYPE_CHECKING:
+    from aiohttp.client import ClientTimeout
+    from aiohttp.tracing import Trace
 
 _LOOK_SECONDS = 5.0
+_NEXT_ADDRESS_SECONDS = 0.25  # RFC 8305, 5
+_SHUTDOWN_SECONDS = 2.0
+_MAX_PROXY_HEAD = 64 * 1024
 
 
-class Phases:
-    """When each phase of a connection began and ended; durations in seconds by name."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """Where a connection goes: `host` and `port` are what is connected to, `name` is whom TLS has to meet there.
 
-    def __init__(self) -> None:
-        self.done: dict[str, float] = {}
-        self._began = time.monotonic()
-        self.current = "tcp"
-
-    def enter(self, name: str) -> None:
-        """The next phase begins, so the one before is over."""
-        now = time.monotonic()
-        self.done[self.current] = round(now - self._began, 6)
-        self._began, self.current = now, name
-
-    def start(self, name: str) -> None:
-        """The first phase begins."""
-        self._began, self.current = time.monotonic(), name
-
-
-class Resolver(AbstractResolver):
-    """The system's resolver, with the user's own answers before it, and a note of what it said.
-
-    `answers` maps a host and port to an address and port to connect to: what curl calls --resolve and --connect-to.
+    `context` is None without TLS. `proxy` is an HTTP proxy, which is asked for a tunnel also to a server without TLS
+    (RFC 6455, 4.1).
     """
 
-    def __init__(self, answers: dict[tuple[str, int], tuple[str, int]], phases: Phases) -> None:
-        self._answers = answers
-        self._phases = phases
-        self._system = ThreadedResolver()
-        self.addresses: tuple[str, ...] = ()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """The addresses of a host, in the order in which they are tried."""
-        self._phases.start("dns")
-        asked, port = self._answers.get((host.lower(), port), self._answers.get(("", port), (host, port)))
-        found = await self._system.resolve(asked, port, family)
-        self.addresses = tuple(dict.fromkeys(address(entry["host"], entry["port"]) for entry in found))
-        self._phases.enter("tcp")
-        return found
-
-    async def close(self) -> None:
-        """Nothing is held open."""
+    host: str
+    port: int
+    name: str
+    context: ssl.SSLContext | None = None
+    family: socket.AddressFamily = socket.AF_UNSPEC
+    proxy: URL | None = None
 
 
-class Context(ssl.SSLContext):
-    """A TLS context that notes when a handshake begins."""
+@dataclass(slots=True)
+class Progress:
+    """How far a connection has come: `phase` is the one that goes on, `took` the seconds of those that are over.
 
-    on_handshake: Callable[[], None] | None = None
+    `addresses` are what the name resolved to, in the order in which they are tried.
+    """
 
-    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:  # noqa: ANN401  whatever ssl takes
-        """Begins a handshake."""
-        if self.on_handshake:
-            self.on_handshake()
-        return super().wrap_bio(*args, **kwargs)
+    phase: str = "tcp"
+    took: dict[str, float] = field(default_factory=dict)
+    addresses: tuple[str, ...] = ()
+    _began: float = field(default_factory=time.monotonic)
 
+    def enter(self, phase: str) -> None:
+        """The next phase begins, so the one before is over."""
+        now = time.monotonic()
+        self.took[self.phase] = round(now - self._began, 6)
+        self.begin(phase, now)
 
-def context(*, verify: bool, authority: str | None, certificate: str | None, key: str | None) -> Context:
-    """A client's TLS context that offers HTTP/1.1 alone; OSError or ssl.SSLError where a file is not good."""
-    made = Context(ssl.PROTOCOL_TLS_CLIENT)
-    made.set_alpn_protocols(["http/1.1"])
-    if not verify:
-        made.check_hostname = False
-        made.verify_mode = ssl.CERT_NONE
-    elif authority:
-        made.load_verify_locations(authority)
-    else:
-        made.load_default_certs()
-    if certificate:
-        made.load_cert_chain(certificate, key)
-    return made
+    def begin(self, phase: str, now: float | None = None) -> None:
+        """A phase begins; the time before it belongs to none."""
+        self.phase, self._began = phase, time.monotonic() if now is None else now
 
 
-def describe(transport: asyncio.BaseTransport, sni: str | None) -> Tls | None:
-    """What TLS negotiated on a connection, None where it is plain."""
+class Dial(aiohttp.BaseConnector):
+    """aiohttp's connector of one connection, which takes the way that the user wants and says where it ends.
+
+    aiohttp's own sends no CONNECT for a server without TLS, and tells a failed phase in one word. It raises
+    Unreachable.
+    """
+
+    def __init__(self, way: Way, progress: Progress, listener_for: ListenerFor) -> None:
+        super().__init__(force_close=True)
+        self._way = way
+        self._progress = progress
+        self._listener_for = listener_for
+
+    async def _create_connection(
+        self,
+        req: aiohttp.ClientRequest,  # noqa: ARG002  the way is known without it
+        traces: "list[Trace]",  # noqa: ARG002
+        timeout: "ClientTimeout",  # noqa: ARG002, ASYNC109  each phase has its own
+    ) -> ResponseHandler:
+        _, protocol = await reach(self._way, self._progress, client_factory(self._listener_for))
+        self._progress.enter("request")
+        return cast("ResponseHandler", protocol)
+
+
+async def reach(way: Way, progress: Progress, factory: Factory) -> tuple[asyncio.Transport, asyncio.Protocol]:
+    """A connection to the server, through the proxy and with TLS where there are such. Unreachable where it fails."""
+    infos = await _resolved(way, progress)
+    progress.enter("tcp") if progress.phase == "dns" else progress.begin("tcp")
+    connection = await _connected(way, infos)
+    try:
+        if way.proxy:
+            progress.enter("proxy")
+            async with _limit("proxy", f"the proxy at {shown(connection.getpeername())} did not answer CONNECT"):
+                await _tunnel(way, way.proxy, connection)
+        if way.context is None:
+            return await asyncio.get_running_loop().create_connection(factory, sock=connection)
+        progress.enter("tls")
+        async with _limit("tls", "the handshake was not done"):
+            return await _secured(way, way.context, connection, factory)
+    except BaseException:
+        connection.close()
+        raise
+
+
+@contextlib.asynccontextmanager
+async def _limit(phase: str, what: str) -> AsyncIterator[None]:
+    """Bounds one phase."""
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            yield
+    except TimeoutError:
+        raise Unreachable(phase, "timed out", f"{what} in {CONNECT_SECONDS:g} s") from None
+
+
+async def _resolved(way: Way, progress: Progress) -> list[AddrInfoType]:
+    host, port = (way.proxy.host or "", way.proxy.port or 80) if way.proxy else (way.host, way.port)
+    if not is_literal(host):
+        progress.begin("dns")
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            infos = await asyncio.get_running_loop().getaddrinfo(host, port, family=way.family, type=socket.SOCK_STREAM)
+    except TimeoutError:
+        raise Unreachable("dns", "timed out", f"no answer about {host} in {CONNECT_SECONDS:g} s") from None
+    except (OSError, UnicodeError) as error:  # UnicodeError: a name that the codec for names refuses
+        words = getattr(error, "strerror", None) or "not a name that can be looked up"
+        raise Unreachable("dns", "not found", f"{host}: {words}") from None
+    progress.addresses = tuple(dict.fromkeys(shown(info[4]) or "" for info in infos))
+    return list(infos)
+
+
+async def _connected(way: Way, infos: list[AddrInfoType]) -> socket.socket:
+    """TCP to the address that answers first, each getting a head start (RFC 8305)."""
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            return await start_connection(infos, happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS, interleave=1)
+    except OSError as error:
+        if not error.errno and not isinstance(error, TimeoutError):  # several addresses, each with its own reason
+            error = OSError("none of them took the connection")
+        failed = no_tcp(error, ", ".join(dict.fromkeys(shown(info[4]) or "" for info in infos)))
+    failure = failed.failure
+    raise Unreachable("proxy", failure.kind, f"the proxy at {failure.message}") if way.proxy else failed
+
+
+async def _tunnel(way: Way, proxy: URL, connection: socket.socket) -> None:
+    """CONNECT (RFC 9110, 9.3.6)."""
+    loop, target = asyncio.get_running_loop(), shown((way.host, way.port))
+    lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
+    if proxy.user is not None:
+        pair = base64.b64encode(f"{proxy.user}:{proxy.password or ''}".encode()).decode()
+        lines.append(f"Proxy-Authorization: Basic {pair}")
+    head, rest, size = HeadReader(), None, 0
+    try:
+        await loop.sock_sendall(connection, "\r\n".join([*lines, "", ""]).encode())
+        while rest is None and size < _MAX_PROXY_HEAD:
+            data = await loop.sock_recv(connection, 4096)
+            size += len(data)
+            rest = head.feed(data)
+            if not data:
+                break
+    except OSError as error:
+        raise Unreachable("proxy", "closed", f"the proxy closed the connection: {error.strerror or error}") from None
+    line = head.head().start_line
+    code = status(line)
+    if rest is None:
+        raise Unreachable("proxy", "malformed", "the proxy gave no whole answer to CONNECT")
+    if code is None or not 200 <= code < 300:  # 2xx is the tunnel
+        raise Unreachable("proxy", "refused", f"the proxy answered CONNECT {target} with {line[:200]!r}")
+    if rest:
+        raise Unreachable("proxy", "malformed", "the proxy sent data before the tunnel was used")
+
+
+async def _secured(
+    way: Way, context: ssl.SSLContext, connection: socket.socket, factory: Factory
+) -> tuple[asyncio.Transport, asyncio.Protocol]:
+    try:
+        return await asyncio.get_running_loop().create_connection(
+            factory,
+            sock=connection,
+            ssl=context,
+            server_hostname=way.name,
+            ssl_handshake_timeout=2 * CONNECT_SECONDS,  # longer than the one that is told
+            ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
+        )
+    except TimeoutError:
+        raise
+    except ssl.SSLCertVerificationError as error:
+        raise Unreachable("tls", "certificate", reason(error)) from None
+    except (OSError, ValueError) as error:  # ValueError: a name that no certificate can have
+        raise Unreachable("tls", "handshake", reason(error)) from None
+
+
+def session_of(transport: asyncio.BaseTransport, name: str) -> Tls | None:
+    """What TLS agreed on, with the certificates presented; None on a connection without TLS."""
     session: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
     if session is None:
         return None
-    cipher = session.cipher()
-    return Tls(
-        version=session.version(),
-        cipher=cipher[0] if cipher else None,
-        alpn=session.selected_alpn_protocol(),
-        sni=sni,
-        verified=session.context.verify_mode is ssl.CERT_REQUIRED,
-        certificates=tuple(read_certificate(der) for der in _chain(session)),
+    verified = session.context.verify_mode is ssl.CERT_REQUIRED
+    return negotiated(
+        session,
+        sni=None if is_literal(name) else name,
+        verified=verified,
+        error=None if verified else "not verified, as --insecure wants it",
+        certificates=presented(session),
     )
 
 
-def _chain(session: ssl.SSLObject) -> list[bytes]:
-    """The certificates as presented, the server's own first; before Python 3.13 only that one is to be had."""
-    if hasattr(session, "get_unverified_chain"):
-        return list(session.get_unverified_chain())[:10]
-    leaf = session.getpeercert(binary_form=True)
-    return [leaf] if leaf else []
+async def look(way: Way) -> Tls | None:
+    """What a server presents to somebody who verifies nothing; sends nothing above TLS. None where nothing came.
 
-
-def read_certificate(der: bytes) -> Certificate:
-    """The parts of a certificate that explain a refusal."""
-    from cryptography import x509
-    from cryptography.x509.oid import ExtensionOID
-
-    parsed = x509.load_der_x509_certificate(der)
-    try:
-        names = parsed.extensions.get_extension_for_oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME).value
-        alternatives = tuple(str(name.value)[:256] for name in names)[:50]  # type: ignore[attr-defined]
-    except (x509.ExtensionNotFound, ValueError):  # ValueError: a stranger's certificate may be malformed here
-        alternatives = ()
-    return Certificate(
-        subject=parsed.subject.rfc4514_string()[:512],
-        issuer=parsed.issuer.rfc4514_string()[:512],
-        names=alternatives,
-        not_before=parsed.not_valid_before_utc.isoformat(),
-        not_after=parsed.not_valid_after_utc.isoformat(),
-        sha256=hashlib.sha256(der).hexdigest(),
-    )
-
-
-async def look(host: str, port: int, sni: str) -> Tls | None:
-    """What a server presents to somebody who verifies nothing; sends nothing above TLS. None where nothing came."""
-    unverified = context(verify=False, authority=None, certificate=None, key=None)
+    A refused certificate is not shown by the handshake that refused it.
+    """
+    unverified = replace(way, context=dialling(None, verify=False))
     try:
         async with asyncio.timeout(_LOOK_SECONDS):
-            _, writer = await asyncio.open_connection(host, port, ssl=unverified, server_hostname=sni)
-    except (OSError, TimeoutError):
+            transport, _ = await reach(unverified, Progress(), asyncio.Protocol)
+    except (Unreachable, TimeoutError):
         return None
     try:
-        return describe(writer.transport, sni)
+        return session_of(transport, way.name)
     finally:
-        writer.transport.abort()
-
-
-def address(host: str, port: int) -> str:
-    """An address and port as they are written; IPv6 in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def peername(transport: asyncio.BaseTransport, what: str) -> str | None:
-    """One end of a connection: `peername` or `sockname`."""
-    name = transport.get_extra_info(what)
-    return address(str(name[0]), int(name[1])) if isinstance(name, tuple) and len(name) > 1 else None
+        transport.abort()

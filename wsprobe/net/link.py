@@ -271,7 +271,7 @@ class Link:
         """The connection is over for the record, which is written now; what was read may still be on its way."""
         self._over = True
         self._cancel()
-        if self._dialling:
+        if self._dialling and self.server.transport is None:  # uvloop would not tell the end of one that stands
             self._dialling.cancel()
         self.observer.end(at)
         if self.observer.due:

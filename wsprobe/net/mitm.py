@@ -17,11 +17,15 @@ from mitmproxy.tools.dump import DumpMaster
 
 from wsprobe.middleware.mitmproxy import HopRecorder
 from wsprobe.model import Observation
+from wsprobe.net.tls import dialling, terminating
+from wsprobe.recordfile import RecordWriter
+from wsprobe.redact import redact_text
 
 STOP_SECONDS = 2.0
 """How long open connections get to be closed when the recorder leaves."""
 
 _STEP = 0.01
+_MAX_SHOWN = 300
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +36,8 @@ class MitmRecorder:
     `upstream` is a URL of scheme (http or https), host and port. `certs` is a PEM file with key and chain that ends
     TLS; without it mitmproxy makes up a certificate for a client that speaks TLS. `cacert` (PEM) and `insecure` are
     about the upstream's certificate. `on_record` and `on_problem` are told what HopRecorder tells. mitmproxy keeps
-    its options in a global of its own: run one at a time in a process.
+    its options in a global of its own: run one at a time in a process. OSError and ValueError where a file or an
+    argument cannot be used; nothing listens before `start`.
     """
 
     def __init__(  # noqa: PLR0913  what its command line takes
@@ -48,6 +53,11 @@ class MitmRecorder:
         on_record: Callable[[Observation], None] | None = None,
         on_problem: Callable[[str], None] = logger.error,
     ) -> None:
+        RecordWriter(records).close()
+        if certs:  # mitmproxy would find out with the first connection only
+            terminating(certs, None)
+        if cacert:
+            dialling(cacert, verify=True)
         self._name = source_name
         self._records = records
         self._options = {
@@ -61,12 +71,13 @@ class MitmRecorder:
             "block_global": False,  # who may connect is decided by where it listens
         }
         self._recorder = HopRecorder(on_record, on_problem)
+        self._errors = _Errors(on_problem)
         self._running = contextlib.AsyncExitStack()
 
     async def start(self) -> tuple[str, int]:
-        """Listens; returns the address that it has, the first of several.
+        """Listens; returns the address that it has, the first of several. OSError where it is taken.
 
-        OSError where the address or a file cannot be used, ValueError where mitmproxy refuses an argument.
+        ValueError where mitmproxy refuses an argument.
         """
         earlier = getattr(ctx, "master", None)
         if earlier and len(earlier.addons.get("proxyserver").servers):
@@ -87,6 +98,8 @@ class MitmRecorder:
             if not await proxy.setup_servers():
                 failed = next(iter(proxy.servers)).last_exception
                 raise failed.__cause__ or failed
+            logging.getLogger("mitmproxy").addHandler(self._errors)
+            stack.callback(logging.getLogger("mitmproxy").removeHandler, self._errors)
             await master.running()
             self._running = stack.pop_all()
         address: tuple[str, int] = proxy.listen_addrs()[0][:2]
@@ -106,3 +119,15 @@ class MitmRecorder:
         deadline = time.monotonic() + STOP_SECONDS
         while proxy.connections and time.monotonic() < deadline:  # noqa: ASYNC110  mitmproxy has no event for it
             await asyncio.sleep(_STEP)
+
+
+class _Errors(logging.Handler):
+    """Tells what mitmproxy calls an error, in one line, where it would be said to nobody."""
+
+    def __init__(self, on_problem: Callable[[str], None]) -> None:
+        super().__init__(logging.ERROR)
+        self._on_problem = on_problem
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage().partition("\n")[0]
+        self._on_problem(f"mitmproxy: {redact_text(text[:_MAX_SHOWN])}")

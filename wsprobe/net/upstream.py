@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import ipaddress
 import os
 import socket
 import ssl
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from wsprobe.model import Failure, Tls
-from wsprobe.net.address import Upstream, shown
+from wsprobe.net.address import Upstream, is_literal, shown
 from wsprobe.net.tls import dialling, negotiated, reason
 
 CONNECT_SECONDS = 10.0
@@ -36,6 +35,14 @@ class Unreachable(Exception):  # noqa: N818  an outcome that is recorded, not an
         self.failure = Failure(phase=phase, kind=kind, message=message)
 
 
+def no_tcp(error: OSError, where: str | None) -> Unreachable:
+    """What came of a TCP connection that `where` did not take, or not in time."""
+    if isinstance(error, TimeoutError):
+        return Unreachable("tcp", "timed out", f"{where} did not answer in {CONNECT_SECONDS:g} s")
+    words = os.strerror(error.errno) if error.errno else str(error)
+    return Unreachable("tcp", _KINDS.get(error.errno or 0, "failed"), f"{where}: {words}")
+
+
 class Dialler:
     """Opens connections to one upstream. OSError or ValueError where `authorities` cannot be used.
 
@@ -44,7 +51,7 @@ class Dialler:
 
     def __init__(self, upstream: Upstream, *, authorities: Path | None = None, insecure: bool = False) -> None:
         self._upstream = upstream
-        self._literal = _is_literal(upstream.host)
+        self._literal = is_literal(upstream.host)
         self._sni = None if self._literal else upstream.host
         self._strict = dialling(authorities, verify=True) if upstream.tls else None
         self._lax = dialling(authorities, verify=False) if upstream.tls and insecure else None
@@ -130,11 +137,7 @@ class Dialler:
         return secured
 
     def _failed(self, error: OSError, address: object = None) -> Unreachable:
-        where = shown(address or (self._upstream.host, self._upstream.port))
-        if isinstance(error, TimeoutError):
-            return Unreachable("tcp", "timed out", f"{where} did not answer in {CONNECT_SECONDS:g} s")
-        words = os.strerror(error.errno) if error.errno else str(error)
-        return Unreachable("tcp", _KINDS.get(error.errno or 0, "failed"), f"{where}: {words}")
+        return no_tcp(error, shown(address or (self._upstream.host, self._upstream.port)))
 
 
 async def _tcp(loop: asyncio.AbstractEventLoop, connection: socket.socket, address: tuple[Any, ...]) -> socket.socket:
@@ -146,11 +149,3 @@ async def _tcp(loop: asyncio.AbstractEventLoop, connection: socket.socket, addre
         connection.close()
         raise
     return connection
-
-
-def _is_literal(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -157,6 +157,15 @@ def withheld(report: Report) -> list[tuple[str, list[str]]]:
     return list(found.items())
 
 
+def unobserved(report: Report) -> list[str]:
+    """What was not observed, with what is said of several stretches said once."""
+    found: dict[str, list[str]] = {}
+    for text in report.unobserved:
+        where, colon, what = text.partition(": ")
+        found.setdefault(f"{colon}{what}", []).append(where)
+    return [f"{', '.join(wheres)}{what}" for what, wheres in found.items()]
+
+
 def calm(report: Report) -> bool:
     """Whether nothing is wrong that anybody would have to look at."""
     return all(finding.severity is Severity.NOTE for finding in findings(report))

@@ -348,9 +348,9 @@ def _others(page: _Page, report: Report) -> None:
 def _reach(page: _Page, report: Report) -> None:
     page.blank()
     page.block("controls", _plain(f"{control.name}: {control.result}" for control in report.controls))
-    page.block("unobserved", _plain(_joined(report.unobserved, page.room)))
+    page.block("unobserved", _plain(_joined(_view.unobserved(report), page.room)))
     page.block("not judged", _plain(map(_view.told, _view.skips(report))))
-    page.block("altered by", _plain(report.alters))
+    page.block("altered by", _plain(_first(text, page.room) for text in report.alters))
     page.block("withheld", _plain(f"{what} ({'; '.join(places)})" for what, places in _view.withheld(report)))
 
 
@@ -358,6 +358,16 @@ def _joined(texts: Sequence[str], room: int) -> Sequence[str]:
     """Short texts on one line."""
     line = "; ".join(texts)
     return [line] if cell_len(visible(line)) <= room else texts
+
+
+def _first(text: str, room: int) -> str:
+    """Of a list in words what fits on one line, and how much more there is."""
+    parts = visible(text).split("; ")
+    kept = len(parts)
+    while kept > 1 and cell_len("; ".join(parts[:kept])) + len("; 99 more in --format markdown") > room:
+        kept -= 1
+    left_out = len(parts) - kept
+    return "; ".join(parts[:kept]) + (f"; {left_out} more in --format markdown" if left_out else "")
 
 
 def _overview(page: _Page, reports: Reports, kinds: Sequence[_view.Kind]) -> None:
