@@ -10,13 +10,15 @@ from functools import lru_cache
 from wsprobe.model import Jwt
 
 _SECRET_NAME = re.compile(
-    r"token|key|secret|auth|session|passw|passphrase|^pass$|pwd|ticket|jwt|credential|signature|^sig$|^sid$|^code$"
-    r"|cookie|assertion|oidc|principal|x-forwarded-user|x-forwarded-email|x-goog-authenticated|client-cert",
+    r"token|key|secret|auth|session|passw|passphrase|^pass$|pwd|ticket|jwt|credential|signature|^sig$|^code$|bearer"
+    r"|sess_?id|(?:^|[._-])(?:sid|otp|pin)$|csrf|xsrf|hmac|saml|cookie|assertion|oidc|principal|client-?cert"
+    r"|x-forwarded-(?:user|email|preferred-username|groups)|x-goog-authenticated",
     re.IGNORECASE,
 )
 # They look like the above and say why a handshake failed, or hold nothing secret (RFC 6455, 11.3; RFC 9110, 11.6).
 _TELLING_NAME = re.compile(
-    r"^(sec-websocket-key|sec-websocket-accept|.*-authenticate|(proxy-)?authentication-info)$", re.IGNORECASE
+    r"^(sec-websocket-key|sec-websocket-accept|.*-authenticate|(proxy-)?authentication-info|access-control-.*)$",
+    re.IGNORECASE,
 )
 
 SCHEMES = frozenset(
@@ -25,8 +27,13 @@ SCHEMES = frozenset(
 )
 """Authentication schemes that may be told beside a credential (RFC 9110, 11.1, and common use)."""
 
-JWT = re.compile(r"(?:eyJ|eyAi|ewo[gJN])[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]*){0,4}")
-"""A JSON Web Token or what is left of one: its first part is the base64url of a JSON object (RFC 7515, 7.1)."""
+JWT = re.compile(
+    r"(?:eyJ|eyA[gi]|(?<![A-Za-z0-9])(?:ewo|ewk|ew0K))[A-Za-z0-9_-]{6,}(?:={0,2}(?:\.|%2[Ee])[A-Za-z0-9_-]*){0,4}"
+)
+"""A JSON Web Token or what is left of one: its first part is the base64url of a JSON object (RFC 7515, 7.1).
+
+Padding and encoded dots are taken too: a token that somebody wrote wrongly is as secret as a right one.
+"""
 
 SIGNATURE_LENGTHS: Mapping[str, tuple[int, ...]] = {
     "HS256": (43,),
@@ -49,6 +56,7 @@ _JWT_PARTS = 3
 _MAX_SHOWN = 200
 _MAX_CACHED = 64
 _SEPARATORS = re.compile(r"[._/\-]")
+_KUBERNETES = re.compile(r"base64url\.bearer\.authorization\.k8s\.io\.|base64url\.bearer\.authorization\.", re.IGNORECASE)
 _PROTOCOL_MARKERS = frozenset(
     "authorization bearer token access_token access-token jwt auth apikey api-key api_key ticket".split()
 )
@@ -62,6 +70,11 @@ def is_secret_name(name: str) -> bool:
 @lru_cache(maxsize=1024)  # the names of headers are few, and each is asked for at every connection
 def _is_secret_name(name: str) -> bool:
     return bool(_SECRET_NAME.search(name)) and not _TELLING_NAME.match(name)
+
+
+def is_explaining_name(name: str) -> bool:
+    """Whether a header of that name tells why a handshake failed, or answers it, and must stay readable."""
+    return bool(_TELLING_NAME.match(name))
 
 
 def split_scheme(value: str) -> tuple[str | None, str]:
@@ -79,24 +92,30 @@ def secret_subprotocols(elements: list[str]) -> list[tuple[str, str]]:
     found = []
     marked = False
     for element in elements:
-        prefix, _, rest = element.rpartition(".")
-        if JWT.search(element):
-            start = JWT.search(element).start()  # type: ignore[union-attr]  the line above found it
-            found.append((element[:start], element[start:]))
-        elif marked or _looks_opaque(element):
-            known = prefix.lower().startswith("base64url.bearer.authorization") or prefix.lower().endswith("bearer")
-            found.append((prefix + ".", rest) if known else ("", element))
-        else:
-            found.append((element, ""))
+        prefix = _secret_from(element, marked=marked)
+        found.append((element[:prefix], element[prefix:]))
         marked = element.lower() in _PROTOCOL_MARKERS
     return found
 
 
-def _looks_opaque(element: str) -> bool:
-    if element.lower().startswith("base64url.bearer.authorization"):
-        return True
-    runs = _SEPARATORS.split(element)
-    return any(_is_run(run) for run in runs) or len(element) > 64  # noqa: PLR2004  no registered name is that long
+def _secret_from(element: str, *, marked: bool) -> int:
+    """How many characters of a subprotocol may be shown before the token that is in it."""
+    if known := _KUBERNETES.match(element):
+        return known.end()
+    if token := JWT.search(element):
+        return token.start()
+    first = _SEPARATORS.split(element, maxsplit=1)[0]
+    if first.lower() in _PROTOCOL_MARKERS and len(element) > len(first) + 1:
+        return len(first) + 1
+    prefix, dot, _ = element.rpartition(".")
+    if marked or looks_opaque(element):
+        return len(prefix + dot) if prefix.lower().endswith("bearer") else 0
+    return len(element)
+
+
+def looks_opaque(text: str) -> bool:
+    """Whether a part of a path or the name of a subprotocol is rather a value that somebody drew at random."""
+    return any(_is_run(run) for run in _SEPARATORS.split(text)) or len(text) > 64  # noqa: PLR2004  no name is that long
 
 
 def _is_run(run: str) -> bool:
@@ -112,9 +131,15 @@ def guessable(secret: str) -> bool:
     Only what looks random counts: a signed token, or 32 hex digits or 24 mixed letters and digits with the many
     changes of class that chance makes and words do not.
     """
+    if len(secret) < 24:  # noqa: PLR2004  the least in which 128 bits of letters and digits fit
+        return True
+    if inner := _decoded(secret):
+        return guessable(inner)
     if JWT.fullmatch(secret):
         parts = secret.split(".")
         return len(parts) < _JWT_PARTS or len(parts[2]) < 22 or len(set(parts[2])) < 10  # noqa: PLR2004  128 bits
+    if re.fullmatch(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", secret):
+        return True  # RFC 9562: 122 bits at best, and of the older versions a clock and an address
     if re.fullmatch(r"[0-9a-f]{32,}", secret):
         return len(set(secret)) < 8  # noqa: PLR2004  sixteen are expected of chance
     if not re.fullmatch(r"[A-Za-z0-9_+/=.~-]{24,}", secret) or len(set(secret)) < 14:  # noqa: PLR2004
@@ -122,6 +147,20 @@ def guessable(secret: str) -> bool:
     kinds = ["d" if c.isdigit() else "u" if c.isupper() else "l" if c.islower() else "o" for c in secret]
     changes = sum(a != b for a, b in zip(kinds, kinds[1:], strict=False))
     return changes < 0.45 * len(secret)  # noqa: PLR2004  chance gives 0.65 of base64, words far less
+
+
+def _decoded(secret: str) -> str | None:
+    """The text that a value is the base64 or the hexadecimal digits of: it looks like chance and is not."""
+    if JWT.match(secret):
+        return None
+    for read in (bytes.fromhex, lambda text: base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)):
+        try:
+            text = read(secret.replace("+", "-").replace("/", "_")).decode()
+        except ValueError:  # neither, or not of text
+            continue
+        if text.isprintable():
+            return text
+    return None
 
 
 def read_jwt(token: str) -> Jwt | None:

@@ -43,6 +43,7 @@ _NAME = re.compile(
 )
 _LISTED = re.compile(r"([\"'])([\w.%-]++)\1\s*+,\s*+(?:[\"']?value[\"']?\s*+[=:]\s*+)?(?=b?[\"'])")
 _QUOTE = re.compile(rf"[bu]?(\\*)([\"'`]|{_ENTITY})")
+_KEY_END = re.compile(r"[\"']\s*+:")
 _ANY_QUOTE = re.compile(r"(\\*+)([\"'`])")
 _BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
 _PLAIN = re.compile(r"(?:[^\s\"&<>\\\ue000]|\\(?![\"'nrtu]))++")
@@ -166,7 +167,9 @@ def _listed(text: str) -> Iterator[Span]:
     at = 0
     while match := _LISTED.search(text, at):
         at = match.end()
-        if is_secret_name(match[2]) and (span := _value(text, at, match[2], ",")):
+        if not is_secret_name(match[2]) or not (span := _value(text, at, match[2], ",")):
+            continue
+        if "value" in match[0][len(match[2]) :] or not _KEY_END.match(text, span.end):  # else a key of an object
             yield span
             at = span.end
 

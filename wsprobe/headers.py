@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from wsprobe.credentials import is_secret_name
+from wsprobe.heads import MAX_HEAD
 from wsprobe.model import Header, Observation, Redaction
 
 
@@ -35,7 +36,7 @@ class Value:
         """The text with each secret as one neutral mark, so that it compares whatever is told of the secrets."""
         text = self.text
         for redaction in self.redactions:
-            text = text.replace(redaction.shown, "\0")
+            text = text.replace(redaction.shown, "\0") if redaction.shown else text
         return text
 
 
@@ -97,7 +98,9 @@ def apply(before: Values, edits: Iterable[Edit]) -> Values:
 
 def same(before: Value, after: Value) -> bool | None:
     """Whether two values are equal; None where what is told of their secrets does not decide it."""
-    if before.bare != after.bare or len(before.redactions) != len(after.redactions):
+    if len(before.redactions) != len(after.redactions):
+        return None if _may_be_same(before, after) else False
+    if before.bare != after.bare:
         return False
     decided = True
     for old, new in zip(before.redactions, after.redactions, strict=True):
@@ -108,6 +111,26 @@ def same(before: Value, after: Value) -> bool | None:
             return False
         decided = decided and bool(shared)
     return True if decided else None
+
+
+def _may_be_same(before: Value, after: Value) -> bool:
+    """Whether what stands beside the secrets agrees, where a part was taken for a secret at one hop only.
+
+    What repeats a credential is withheld too; where that was removed on the way, the same value stands in the clear.
+    """
+    old, new = _cells(before), _cells(after)
+    return len(old) == len(new) and all(a == b or "\0" in (a, b) for a, b in zip(old, new, strict=True))
+
+
+def _cells(value: Value) -> str:
+    """The text with as many marks for each secret as it has characters, up to what a head can hold."""
+    text = value.text
+    for redaction in value.redactions:
+        grown = len(text) + redaction.length
+        text = (
+            text.replace(redaction.shown, "\0" * redaction.length, 1) if redaction.shown and grown < MAX_HEAD else text
+        )
+    return text
 
 
 def _kind(name: str, old: tuple[Value, ...], new: tuple[Value, ...]) -> Kind:
@@ -190,20 +213,27 @@ _PERMITTED_PREFIXES = ("x-forwarded-", "x-envoy-", "x-b3-", "cf-", "cdn-")
 def permitted(edit: Edit) -> str | None:
     """Why a proxy may make this edit, None where it may not (or where the edit is none)."""
     name = edit.name.lower()
-    if name == "connection":
-        keeps = not _names_upgrade(edit.before) or _names_upgrade(edit.after)
-        return _HOP_BY_HOP if keeps else None
-    if name == "upgrade" and edit.kind is Kind.ALTERED:
-        return "compared without case" if _lower(edit.before) == _lower(edit.after) else None
-    if is_credential(name) and name != "proxy-authorization":
-        return None
-    if edit.kind in {Kind.ADDED, Kind.MERGED}:
-        return "lines of one header may be joined (RFC 9110, 5.3)" if edit.kind is Kind.MERGED else "added on the way"
+    if name in {"connection", "upgrade"}:
+        return _permitted_of_upgrade(edit)
     if edit.kind is Kind.REMOVED and not any(value.text for value in edit.before):
         return "it had no value"
-    if name.startswith(_PERMITTED_PREFIXES):
-        return _ADDRESS
-    return PERMITTED.get(name)
+    if is_credential(name) and name != "proxy-authorization":
+        return None
+    if name == "sec-websocket-key" and edit.kind is Kind.REMOVED:
+        return None  # made anew is one thing; without any key there is no upgrade (RFC 6455, 4.1)
+    if edit.kind in {Kind.ADDED, Kind.MERGED}:
+        return "lines of one header may be joined (RFC 9110, 5.3)" if edit.kind is Kind.MERGED else "added on the way"
+    return _ADDRESS if name.startswith(_PERMITTED_PREFIXES) else PERMITTED.get(name)
+
+
+def _permitted_of_upgrade(edit: Edit) -> str | None:
+    """The same for the two headers that ask for an upgrade: each hop writes its own, as long as both still ask."""
+    if edit.name.lower() == "connection":
+        keeps = not _names_upgrade(edit.before) or _names_upgrade(edit.after)
+        return _HOP_BY_HOP if keeps else None
+    if edit.kind is Kind.ALTERED:
+        return "compared without case" if _lower(edit.before) == _lower(edit.after) else None
+    return "added on the way" if edit.kind is Kind.ADDED else None
 
 
 def _names_upgrade(values: tuple[Value, ...]) -> bool:

@@ -117,7 +117,11 @@ def _end_of_head(data: bytes | bytearray, start: int) -> tuple[int, int] | None:
     crlf = data.find(b"\r\n\r\n", start)
     bare = data.find(b"\n\n", start, crlf if crlf >= 0 else len(data))
     mixed = data.find(b"\n\r\n", start, crlf if crlf >= 0 else len(data))
-    found = [(at, at + size) for at, size in ((crlf, 4), (bare, 2), (mixed, 3)) if at >= 0]
+    if bare > 0 and data[bare - 1] == 0x0D:  # CR LF LF: the CR belongs to the line's end, not to its value
+        bare, size = bare - 1, 3
+    else:
+        size = 2
+    found = [(at, at + size) for at, size in ((crlf, 4), (bare, size), (mixed, 3)) if at >= 0]
     return min(found) if found else None
 
 
@@ -173,36 +177,33 @@ class BodyReader:
                 data = data[len(piece) :]
             if self._left or not data:
                 return None
-            line, newline, data = (self._line + data).partition(b"\n")
-            if not newline:
+            data, self._line = self._line + data, b""
+            line, newline, rest = data.partition(b"\n")
+            if len(line) <= _MAX_CHUNK_LINE and not newline:
                 self._line = line
-                self.bad = len(line) > _MAX_CHUNK_LINE
                 return None
-            self._line = b""
-            line = line.strip()
-            if self._trailers:
-                if not line:
-                    return data
-            else:
-                self._chunk(line)
-                if self.bad:
-                    self._take(data)
-                    return None
+            if len(line) > _MAX_CHUNK_LINE or not (self._trailers or self._chunk(line)):
+                self.bad = True  # from here on nothing says where the body ends
+                self._take(data)
+                return None
+            if self._trailers and not line.strip():
+                return rest
+            data = rest
 
-    def _chunk(self, line: bytes) -> None:
+    def _chunk(self, line: bytes) -> bool:
         digits = line.partition(b";")[0].strip()
         if not digits or len(digits) > 16 or digits.strip(b"0123456789abcdefABCDEF"):  # noqa: PLR2004  64 bits
-            self.bad = True
-            return
+            return False
         size = int(digits, 16)
         self._trailers = size == 0
         self._left = size + 2 if size else 0
+        return True
 
 
 def status(start_line: str) -> int | None:
     """The status code of a status line, None where there is none (RFC 9112, 4)."""
     version, _, rest = start_line.partition(" ")
-    digits = rest[:3]
+    digits = rest.partition(" ")[0]
     good = version.startswith("HTTP/") and len(digits) == 3 and digits.isascii() and digits.isdigit()  # noqa: PLR2004
     return int(digits) if good else None
 

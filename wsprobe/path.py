@@ -11,13 +11,16 @@ from wsprobe import closecodes
 from wsprobe.headers import Edit, diff, values_of
 from wsprobe.heads import method, status
 from wsprobe.join import CLIENT, DRIFT
-from wsprobe.model import Close, Ending, Observation, Segment, Sender, Trace
+from wsprobe.model import Close, Ending, Observation, Segment, Sender, Subprotocol, Trace
 from wsprobe.wording import plain
 
 SWITCHING = 101
 
 APPLICATIONS = frozenset({"origin", "application"})
 """Recorders that are the far end of the path."""
+
+UNECHOED = frozenset({Subprotocol.NOT_ECHOED, Subprotocol.FOREIGN})
+"""What a browser fails a connection for."""
 
 _SLACK = 0.5
 """Seconds by which an end may be told late: mitmproxy tells it when both directions have ended."""
@@ -194,6 +197,10 @@ class Path:
         """Where a final response with that status came from."""
         return self._where(lambda hop: code_of(hop) == code, timed=False)
 
+    def where_not_echoed(self) -> Origin | None:
+        """Where a 101 without one of the offered subprotocols came from."""
+        return self._where(lambda hop: bool(hop.handshake and hop.handshake.subprotocol in UNECHOED), timed=False)
+
     def _where(self, saw: Callable[[Observation], bool | None], *, timed: bool = True) -> Origin | None:
         """Follows something inwards; `saw` is None at a hop whose record does not tell.
 
@@ -281,8 +288,8 @@ def silence(hop: Observation) -> float | None:
 
 
 def both_at_once(hop: Observation) -> bool:
-    """Whether both directions had ended when it was looked, as mitmproxy's recorder does: which was first is a guess."""
-    if hop.recorder.kind != "mitmproxy" or len(hop.closes) < 2:  # noqa: PLR2004
+    """Whether both directions had ended when mitmproxy's recorder looked: then which one was first is a guess."""
+    if hop.recorder.kind != "mitmproxy" or len(hop.closes) < 2:
         return False
     first, second = hop.closes[:2]
     neither = Ending.FRAME not in {first.ending, second.ending}

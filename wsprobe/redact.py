@@ -5,41 +5,41 @@ Token wherever it stands are replaced by their length and, where that cannot be 
 found in one place is also replaced in all others: an error page that echoes the token is not a way out.
 """
 
-import base64
-import binascii
 import hashlib
 import hmac
 import re
 from dataclasses import replace
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from wsprobe.credentials import (
     JWT,
-    SCHEMES,
     guessable,
+    is_explaining_name,
     is_secret_name,
+    looks_opaque,
     read_jwt,
     secret_subprotocols,
     split_scheme,
 )
+from wsprobe.echoes import Echoes
+from wsprobe.freetext import Span, find, find_in_target, find_tokens
 from wsprobe.handshake import key_octets, trace_ids
-from wsprobe.model import Header, Message, Observation, Redaction
+from wsprobe.model import Header, Jwt, Message, Observation, Redaction
 from wsprobe.observer import Unredacted
 
 MIN_SHARED_KEY = 16
 """Characters that a shared fingerprint key must have: its id is told, so it must not be guessable from that."""
 
-_MAX_REDACTIONS = 200
-_MIN_ECHO = 8
+_MAX_REDACTIONS = 1000
 _FINGERPRINT = 12
 _OPEN, _SHUT = "\ue000", "\ue001"
 _MARK = re.compile(f"{_OPEN}(\\d+){_SHUT}")
-_USERINFO = re.compile(r"""(//)([^/\s?#"'<>\ue000]{1,1024})@""")
-_SCHEME = re.compile(rf"""\b({"|".join(sorted(SCHEMES))})(\s+)([A-Za-z0-9._~+/=-]{{6,}})""", re.IGNORECASE)
-_NAME = re.compile(r"""([\w.%\[\]-]{1,128})["']?\s*([=:])\s*""")
-_VALUE = re.compile(r""""([^"\ue000]+)"|'([^'\ue000]+)'|([^\s"'&;#<>\ue000]+)""")
-_HARMLESS_LENGTH, _HARMLESS_MOST = 64, 4096
+_OPAQUE_SCHEMES = frozenset({"bearer", "token", "jwt", "apikey", "oauth", "privatetoken", "dpop", "splunk"})
+"""Schemes whose credentials are drawn at random; those of all others may be made of a password (RFC 7617)."""
+_FRAME = frozenset({"host", "upgrade", "connection", "sec-websocket-extensions"})
+_IDS = frozenset({"sec-websocket-key", "sec-websocket-accept", "sec-websocket-version", "traceparent"})
+_HARMLESS_LENGTH, _HARMLESS_MOST = 160, 4096
 _harmless: set[str] = set()
 """Short texts in which nothing was found: the names and values that every connection brings along."""
 _ACCEPT, _DIGEST = "sec-websocket-accept", re.compile(r"[A-Za-z0-9+/]{27}=")
@@ -123,8 +123,9 @@ class _Pass:
 
     def __init__(self, ids: tuple[str, ...], shared: bytes | None) -> None:
         self.found: list[Redaction] = []
-        self._secrets: dict[str, tuple[str, Redaction]] = {}
-        self._shown: list[str] = []
+        self._noted: set[tuple[str, int | None, str, str]] = set()
+        self._echoes = Echoes()
+        self._made: list[Redaction] = []
         self._keys = {f"trace:{id_}": bytes.fromhex(id_) for id_ in ids}
         self._shared = {f"key:{_digest(shared, b'wsprobe')[:8]}": shared} if shared else {}
         self._where: tuple[str, int | None] = ("request", None)
@@ -137,11 +138,12 @@ class _Pass:
         for index, header in enumerate(message.headers):
             self._where = (kind, index)
             name, value = header
-            clean = self._plain(name), self._header(name, value)
+            clean = self._name(name), self._header(name, value)
             headers.append(header if clean == header else clean)  # most are kept as they are: one object for both
         self._where = (kind, None)
-        start_line = self._target(message.start_line) if kind == "request" else message.start_line
-        return Message(start_line=self._plain(start_line), headers=tuple(headers), body=message.body)
+        line = message.start_line
+        line = self._without(line, find_in_target(line)) if kind == "request" else self._plain(line)
+        return Message(start_line=line, headers=tuple(headers), body=message.body)
 
     def finished(self, kind: str, message: Message | None) -> Message | None:
         """The same head, and the body, also without values that were found to be secret elsewhere."""
@@ -151,43 +153,59 @@ class _Pass:
         body = message.body
         if body and body.text:
             body = replace(body, text=self.text(kind, body.text))
-        start_line = self._words(message.start_line)
+        everything = "\n".join((message.start_line, *(part for header in message.headers for part in header)))
+        echoes = self._echoes.overflow or self._echoes.stand_in(everything)
+        start_line = self._words(message.start_line, echoes=echoes)
         headers: list[Header] = []
         for index, header in enumerate(message.headers):
-            self._where = (kind, index)
-            clean = self._words(header[0]), self._words(header[1])
-            headers.append(header if clean == header else clean)
+            if echoes or _OPEN in header[1] or _OPEN in header[0]:
+                self._where = (kind, index)
+                header = self._words(header[0], echoes=echoes), self._value(*header, echoes=echoes)  # noqa: PLW2901
+            headers.append(header)
         self._where = (kind, None)
         return Message(start_line=start_line, headers=tuple(headers), body=body)
 
     def text(self, kind: str, text: str) -> str:
         """Free text without anything that is, looks like, or repeats a secret."""
         self._where = (kind, None)
-        return self._words(self._plain(text.replace(_OPEN, "\ufffd").replace(_SHUT, "\ufffd")))
+        if self._echoes.overflow and len(text) > _FINGERPRINT:
+            return f"[withheld {len(text)} characters: too many secrets to look for]"
+        text = self._plain(text.replace(_OPEN, "\ufffd").replace(_SHUT, "\ufffd"))
+        return self._words(self._echoes.hide_cut(text, self._again))
 
-    def _words(self, text: str) -> str:
-        text = self._known(text)
-        return _MARK.sub(lambda m: self._shown[int(m[1])], text) if _OPEN in text else text
+    def _value(self, name: str, value: str, *, echoes: bool) -> str:
+        """A header's value as it is written. What frames the exchange must stay readable."""
+        lowered = name.lower()
+        if lowered in _IDS or not echoes:
+            return self._words(value, echoes=False)
+        if self._echoes.overflow and lowered not in _FRAME and not _MARK.search(value):
+            return f"[withheld {len(value)} characters: too many secrets to look for]" if value else value
+        return self._words(value, words_too=lowered not in _FRAME)
 
-    def _target(self, line: str) -> str:
-        """A request line whose query has lost its secret parameters, whatever octets they are made of."""
-        path, question, query = line.partition("?")
-        if not question:
-            return line
-        query, space, version = query.rpartition(" ")
-        pairs = []
-        for pair in query.split("&") if space else version.split("&"):
-            name, equals, value = pair.partition("=")
-            secret = value and (is_secret_name(unquote(name)) or self._nested(value, 0))
-            pairs.append(f"{name}={self._replace(unquote(name), value)}" if secret else pair)
-        return f"{path}?{'&'.join(pairs)}{space}{version if space else ''}"
+    def _words(self, text: str, *, echoes: bool = True, words_too: bool = True) -> str:
+        if echoes:
+            text = self._echoes.hide(text, self._again, words_too=words_too)
+        return _MARK.sub(lambda match: self._made[int(match[1])].shown, text) if _OPEN in text else text
+
+    def _again(self, mark: str) -> str:
+        """Notes that a secret stood here too."""
+        redaction = self._made[int(mark[1:-1])]
+        self._note(replace(redaction, message=self._where[0], header=self._where[1]))
+        return mark
 
     # Headers.
+
+    def _name(self, name: str) -> str:
+        """A header's name; where the colon is missing, the value is in it."""
+        word, space, rest = name.partition(" ")
+        return f"{word} {self._replace(word, rest)}" if space and rest and is_secret_name(word) else self._plain(name)
 
     def _header(self, name: str, value: str) -> str:
         lowered = name.lower()
         if (lowered == "sec-websocket-key" and key_octets(value)) or (lowered == _ACCEPT and _DIGEST.fullmatch(value)):
             return value  # another one for each connection, and never a secret
+        if is_explaining_name(lowered):
+            return self._without(value, find_tokens(value))
         if lowered == "cookie":
             return "; ".join(self._pair(part.strip()) for part in value.split(";"))
         if lowered == "set-cookie":
@@ -196,7 +214,9 @@ class _Pass:
         if lowered == "sec-websocket-protocol":
             elements = [element.strip() for element in value.split(",")]
             pairs = secret_subprotocols(elements)
-            return ", ".join(shown + (self._replace(name, secret) if secret else "") for shown, secret in pairs)
+            return ", ".join(
+                self._plain(shown) + (self._replace(name, secret) if secret else "") for shown, secret in pairs
+            )
         if is_secret_name(lowered):
             scheme, secret = split_scheme(value)
             replaced = self._replace(name, secret, scheme) if secret else ""
@@ -205,9 +225,10 @@ class _Pass:
 
     def _pair(self, pair: str) -> str:
         name, equals, value = pair.partition("=")
-        if not equals:
+        if not equals or (not value.strip("=") and looks_opaque(name)):  # a bare value, perhaps with its padding
             return self._replace("cookie", pair) if pair else ""
-        return f"{name}={self._replace(name.strip() or 'cookie', value)}" if value else pair
+        name_ = self._plain(name)
+        return f"{name_}={self._replace(name_.strip() or 'cookie', value)}" if value else f"{name_}="
 
     def _attribute(self, attribute: str) -> str:
         name = attribute.partition("=")[0].strip().lower()
@@ -215,68 +236,31 @@ class _Pass:
 
     # Text.
 
-    def _plain(self, text: str, depth: int = 0) -> str:
-        """Text without tokens, userinfo, credentials behind a scheme, and values of secret parameters."""
+    def _plain(self, text: str) -> str:
+        """A header's value, or other text, without the secrets that are in it."""
         if text in _harmless:
             return text
-        clean = JWT.sub(lambda m: self._replace("JSON Web Token", m[0]), text)
-        if "@" in clean:
-            clean = _USERINFO.sub(lambda m: f"{m[1]}{self._replace('userinfo', m[2])}@", clean)
-        if " " in clean or "\t" in clean or "\n" in clean:
-            clean = _SCHEME.sub(lambda m: f"{m[1]}{m[2]}{self._replace('credentials', m[3], m[1])}", clean)
-        if "=" in clean or ":" in clean:
-            clean = self._parameters(clean, depth)
-        if clean == text and len(text) <= _HARMLESS_LENGTH and len(_harmless) < _HARMLESS_MOST:
+        spans = find(text, address=True)
+        if not spans and len(text) <= _HARMLESS_LENGTH and len(_harmless) < _HARMLESS_MOST:
             _harmless.add(text)
-        return clean
+        return self._without(text, spans)
 
-    def _parameters(self, text: str, depth: int) -> str:
-        done, at = [], 0
-        while name := _NAME.search(text, at):
-            value = _VALUE.match(text, name.end())
-            begin, at_next = at, name.end()
-            if value and self._is_secret(unquote(name[1]), name[2], value, depth):
-                group = value.lastindex or 0
-                done.append(text[begin : value.start(group)] + self._replace(unquote(name[1]), value[group]))
-                at = value.end(group)
-            else:
-                done.append(text[begin:at_next])
-                at = at_next
-        return "".join(done) + text[at:]
-
-    def _is_secret(self, name: str, sign: str, value: re.Match[str], depth: int) -> bool:
-        plain = value[3]
-        if plain and plain.lower().rstrip(",;") in SCHEMES:  # the credentials behind it were already replaced
-            return False
-        if is_secret_name(name):
-            return not (plain and sign == ":" and _is_prose(plain))
-        return self._nested(value[0], depth)
-
-    def _nested(self, value: str, depth: int) -> bool:
-        """Whether a percent-encoded value holds a URL or a form with secrets of its own."""
-        if depth > 2 or "%" not in value:  # noqa: PLR2004  nobody encodes more often than twice
-            return False
-        inner = unquote(value)
-        probe = _Pass((), None)
-        return probe._plain(inner, depth + 1) != inner  # noqa: SLF001  its own class
-
-    def _known(self, text: str) -> str:
-        """Text without the secrets that stood elsewhere."""
-        if len(text) < _MIN_ECHO:
+    def _without(self, text: str, spans: list[Span]) -> str:
+        if not spans:
             return text
-        for secret, (mark, redaction) in self._secrets.items():
-            if secret in text:
-                text = text.replace(secret, mark)
-                self._note(replace(redaction, message=self._where[0], header=self._where[1]))
-        return text
+        done, at = [], 0
+        for span in spans:
+            done += [text[at : span.start], self._replace(span.name, text[span.start : span.end], span.scheme)]
+            at = span.end
+        return "".join(done) + text[at:]
 
     # One value.
 
     def _replace(self, name: str, secret: str, scheme: str | None = None) -> str:
-        jwt = read_jwt(secret) if JWT.match(secret) else None
-        parts = tuple(len(part) for part in secret.split(".")) if JWT.match(secret) else ()
-        keys = self._shared if guessable(secret) else {**self._keys, **self._shared}
-        data = secret.encode("utf-8", "surrogateescape")
+        token = bool(JWT.match(secret))
+        parts = tuple(len(part) for part in unquote(secret).split(".")) if token else ()
+        keys = self._shared if _may_be_guessed(secret, scheme) else {**self._keys, **self._shared}
+        data = secret.encode("utf-8", "surrogatepass")
         fingerprints = {id_: _digest(key, data)[:_FINGERPRINT] for id_, key in keys.items()}
         words = [f"withheld {len(secret)} characters"]
         words += ["JWT " + ".".join(map(str, parts))] if parts else []
@@ -291,41 +275,47 @@ class _Pass:
             shown=f"[{' '.join(words)}]",
             parts=parts,
             fingerprints=fingerprints or None,
-            jwt=jwt,
+            jwt=_told(read_jwt(unquote(secret))) if token else None,
         )
         self._note(redaction)
-        mark = f"{_OPEN}{len(self._shown)}{_SHUT}"
-        self._shown.append(redaction.shown)
-        self._remember(secret, mark, redaction)
+        mark = f"{_OPEN}{len(self._made)}{_SHUT}"
+        self._made.append(redaction)
+        self._echoes.remember(secret, mark, token=token)
         return mark
 
     def _note(self, redaction: Redaction) -> None:
-        if len(self.found) < _MAX_REDACTIONS and redaction not in self.found:
+        what = (redaction.message, redaction.header, redaction.name, redaction.shown)
+        if len(self.found) < _MAX_REDACTIONS and what not in self._noted:
+            self._noted.add(what)
             self.found.append(redaction)
 
-    def _remember(self, secret: str, mark: str, redaction: Redaction) -> None:
-        """What must not be repeated elsewhere: the value, its decoded and encoded forms, and a Basic password."""
-        forms = {secret, unquote(secret), quote(secret, safe="")}
-        if redaction.scheme and redaction.scheme.lower() == "basic":
-            forms |= _basic_forms(secret)
-        forms |= {part for part in secret.split(".")[1:]} if redaction.parts else set()
-        for form in sorted(forms, key=lambda form: (-len(form), form)):
-            if len(form) >= _MIN_ECHO and len(self._secrets) < _MAX_REDACTIONS:
-                self._secrets.setdefault(form, (mark, redaction))
+
+def _may_be_guessed(secret: str, scheme: str | None) -> bool:
+    return guessable(secret) or (scheme is not None and scheme.lower() not in _OPAQUE_SCHEMES)
 
 
-def _is_prose(value: str) -> bool:
-    """Whether what follows a name and a colon tells why something failed: `token: expired`, `code: 401`."""
-    word = value.rstrip(".,;!)")
-    return word.isascii() and ((word.isalpha() and word.islower()) or (word.isdigit() and len(word) <= 4))  # noqa: PLR2004
+def _told(jwt: Jwt | None) -> Jwt | None:
+    """What a token says, without what its issuer should not have put there."""
+    if jwt is None or not find("\n".join(_texts_of(jwt))):
+        return jwt
+
+    def clean(text: str | None) -> str | None:
+        return "[withheld]" if text and find(text) else text
+
+    return replace(
+        jwt,
+        alg=clean(jwt.alg),
+        typ=clean(jwt.typ),
+        kid=clean(jwt.kid),
+        iss=clean(jwt.iss),
+        aud=tuple(clean(text) or "" for text in jwt.aud),
+        scope=tuple(clean(text) or "" for text in jwt.scope),
+        claims=tuple(clean(text) or "" for text in jwt.claims),
+    )
 
 
-def _basic_forms(secret: str) -> set[str]:
-    try:
-        decoded = base64.b64decode(secret, validate=True).decode("utf-8", "replace")
-    except (binascii.Error, ValueError):
-        return set()
-    return {decoded, decoded.partition(":")[2]}
+def _texts_of(jwt: Jwt) -> list[str]:
+    return [text for text in (jwt.alg, jwt.typ, jwt.kid, jwt.iss, *jwt.aud, *jwt.scope, *jwt.claims) if text]
 
 
 def _digest(key: bytes, value: bytes) -> str:

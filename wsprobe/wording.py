@@ -6,7 +6,7 @@ Close codes are worded in the grammar of the `websockets` library: "received 101
 from wsprobe import closecodes
 from wsprobe.model import Close, Ending, Observation, Segment, Sender
 
-_PEER = {Sender.CLIENT: "the client", Sender.SERVER: "the server", Sender.LOCAL: "the recorder"}
+_PEER = {Sender.CLIENT: "the client's side", Sender.SERVER: "the server's side", Sender.LOCAL: "the recorder"}
 
 
 def code(close: Close) -> str:

@@ -56,7 +56,9 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Ends with exit status 2."""
-        print(f"{self.prog}: {one_line(message)} (see {self.prog} --help)", file=sys.stderr)
+        from wsprobe.redact import redact_text  # it may quote what was meant for another place
+
+        print(f"{self.prog}: {one_line(redact_text(message))} (see {self.prog} --help)", file=sys.stderr)
         raise SystemExit(2)
 
 

@@ -1,7 +1,7 @@
 """`wsprobe demo`: the 1011 incident on loopback, all of it in one process, traced, diagnosed, reported.
 
-client -> edge (the relay) -> load balancer -> app (the mitmproxy addon) -> application. The load balancer loses a header on
-upgrades only, so that plain HTTP works, as it did in the incident.
+client -> edge (the relay) -> load balancer -> app (the mitmproxy addon) -> application. The load balancer loses a
+header on upgrades only, so that plain HTTP works, as it did in the incident.
 """
 
 import argparse
@@ -15,17 +15,26 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from wsprobe.cli import UsageError, gather, output
 
 if TYPE_CHECKING:
     from wsprobe.model import Control, Observation, Report
-    from wsprobe.net.balancer import Balancer
     from wsprobe.net.origin import Origin
 
 _AUDIENCE = "demo"
 _ORIGIN_PATH = "/ws"
+
+
+class _Part(Protocol):
+    """What the path is made of."""
+
+    async def start(self) -> tuple[str, int]:
+        """Listens."""
+
+    async def stop(self) -> None:
+        """Ends what is open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +61,9 @@ FAULTS = {
     "origin-crash": Fault(
         does="the application fails and drops TCP", rule="closed-without-frame", token=False, on_refusal="drop"
     ),
-    "idle-timeout": Fault(does="the balancer ends silent connections after 1 s", rule="idle-timeout", idle=1.0, hold=3.0),
+    "idle-timeout": Fault(
+        does="the balancer ends silent connections after 1 s", rule="idle-timeout", idle=1.0, hold=3.0
+    ),
     "close-code-rewrite": Fault(
         does="the balancer writes close frames of its own",
         rule="close-code-rewritten",
@@ -110,7 +121,7 @@ async def _staged(name: str, fault: Fault, secret: str, records: Path) -> AsyncI
 
     async with contextlib.AsyncExitStack() as stack:
 
-        async def started(part: "Origin | Balancer | Relay | _Recorder") -> tuple[str, int]:
+        async def started(part: _Part) -> tuple[str, int]:
             address = await part.start()
             stack.push_async_callback(part.stop)
             return address
@@ -139,10 +150,7 @@ def _application(fault: Fault, secret: str) -> "Origin":
     )
 
 
-_Recorder = object  # the relay or mitmproxy's recorder: both start and stop
-
-
-def _inner_recorder(records: Path, origin: tuple[str, int]) -> "_Recorder":
+def _inner_recorder(records: Path, origin: tuple[str, int]) -> _Part:
     """The recorder behind the balancer: the mitmproxy addon, or the relay where mitmproxy is not installed."""
     to, listen = f"http://{origin[0]}:{origin[1]}", ("127.0.0.1", 0)
     if importlib.util.find_spec("mitmproxy"):
@@ -166,15 +174,15 @@ def _token(secret: str, fault: Fault) -> str:
 async def _probed(port: int, token: str | None, fault: Fault) -> "Observation":
     from yarl import URL
 
-    from wsprobe.net.probe import Attempt, probe
-    from wsprobe.recordfile import fingerprint_key
+    from wsprobe.net.attempt import Attempt
+    from wsprobe.net.probe import probe
     from wsprobe.redact import redact
 
     headers = [("Origin", f"http://127.0.0.1:{port}"), ("Sec-WebSocket-Protocol", "chat.v2, chat.v1")]
     headers += [("Authorization", f"Bearer {token}")] if token else []
     url = URL(f"ws://127.0.0.1:{port}{_ORIGIN_PATH}")
     attempt = Attempt(url=url, headers=tuple(headers), hold=fault.hold, answer_time=5.0)
-    return redact(await probe(attempt), fingerprint_key())
+    return redact(await probe(attempt), gather.fingerprint_key())
 
 
 async def _plain_http(port: int, token: str) -> "Control":
@@ -184,5 +192,8 @@ async def _plain_http(port: int, token: str) -> "Control":
     from wsprobe.model import Control
 
     url = f"http://127.0.0.1:{port}{_ORIGIN_PATH}"
-    async with aiohttp.ClientSession() as session, session.get(url, headers={"Authorization": f"Bearer {token}"}) as got:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(url, headers={"Authorization": f"Bearer {token}"}) as got,
+    ):
         return Control(name="plain HTTP, same path, same token", result=f"answered {got.status} {got.reason}")

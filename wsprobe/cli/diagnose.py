@@ -20,6 +20,8 @@ def run(options: argparse.Namespace) -> int:
 
     output.check(options)
     found = gather.records(options.records)
+    for file in gather.silent(path for path in options.records if not path.is_dir()):
+        raise UsageError(f"{file}: empty: its recorder has seen no request; leave it out, or ask for its folder")
     traces = join(found.observations, found.problems)
     asked = [trace for trace in traces if any(hop.handshake and hop.handshake.asked for hop in trace.hops)]
     failed = [trace for trace in traces if trace not in asked and any(hop.failure for hop in trace.hops)]

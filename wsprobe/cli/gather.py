@@ -2,15 +2,34 @@
 
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
+from wsprobe import recordfile
 from wsprobe.cli import UsageError
 from wsprobe.join import ids_of
 from wsprobe.model import Observation
-from wsprobe.recordfile import Records, RecordsError, read
+from wsprobe.recordfile import SUFFIX, Records, RecordsError, read
 
 _WAIT = 2.0
 _STEP = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What recorders saw of these exchanges, what was wrong with their files, and whether the wait was cut short."""
+
+    observations: tuple[Observation, ...] = ()
+    problems: tuple[str, ...] = ()
+    interrupted: bool = False
+
+
+def fingerprint_key() -> bytes | None:
+    """The key that recorders share; UsageError where it is too short."""
+    try:
+        return recordfile.fingerprint_key()
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def records(paths: Iterable[Path]) -> Records:
@@ -23,25 +42,46 @@ def records(paths: Iterable[Path]) -> Records:
         raise UsageError(f"{error.filename}: {error.strerror}") from None
 
 
-def beside(seen: list[Observation], paths: list[Path]) -> Records:
+def silent(paths: Iterable[Path]) -> tuple[Path, ...]:
+    """The files, also those in folders, of recorders that wrote no line yet."""
+    files = [file for path in paths for file in (sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path])]
+    return tuple(file for file in files if not _has_line(file))
+
+
+def _has_line(file: Path) -> bool:
+    with file.open("rb") as lines:
+        return any(line.strip() for line in lines)
+
+
+def beside(seen: list[Observation], paths: list[Path]) -> Found:
     """What recorders saw of the same exchanges; waits up to two seconds for their last lines.
 
-    Only hops that are new to the traces count as missing, and a hop whose connection goes on is waited for.
+    Only hops that are new to the traces count as missing, and a hop whose connection goes on is waited for. An
+    interruption ends the wait.
     """
     if not paths:
-        return Records(observations=(), problems=())
+        return Found()
     ids = {id_ for observation in seen for id_ in ids_of(observation)} | {o.trace for o in seen if o.trace}
     deadline = time.monotonic() + _WAIT
     last: tuple[object, ...] = ()
+    interrupted = False
     while True:
         found = records(paths)
         ours = [observation for observation in found.observations if ids & set(ids_of(observation))]
         state = tuple((o.name, o.connection, o.exchange, o.ended) for o in ours)
         settled = bool(ours) and all(o.ended is not None for o in ours) and state == last
-        if settled or time.monotonic() >= deadline:
-            return Records(observations=_relevant(found.observations, ours), problems=found.problems)
+        if settled or interrupted or time.monotonic() >= deadline:
+            empty = tuple(f"{file}: empty: its recorder has seen no request" for file in silent(paths))
+            return Found(
+                observations=_relevant(found.observations, ours),
+                problems=(*found.problems, *empty),
+                interrupted=interrupted,
+            )
         last = state
-        time.sleep(_STEP)
+        try:
+            time.sleep(_STEP)
+        except KeyboardInterrupt:
+            interrupted = True
 
 
 def _relevant(everything: tuple[Observation, ...], ours: list[Observation]) -> tuple[Observation, ...]:

@@ -3,17 +3,20 @@
 import argparse
 import asyncio
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsprobe.cli import asked, gather, output
+from wsprobe.cli.headeroptions import NOT_IMITATED
+from wsprobe.model import Control
+from wsprobe.redact import redact_text
 
 if TYPE_CHECKING:
-    from wsprobe.model import Observation, Report, Trace
-    from wsprobe.net.probe import Attempt
+    from wsprobe.model import Observation, Report, Reports, Trace
+    from wsprobe.net.attempt import Attempt
 
-_REDIRECTS = 10
+_INTERRUPTED = 130
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,67 +41,106 @@ def run(options: argparse.Namespace) -> int:
     if options.plan:
         sys.stdout.write(asked.plan(attempt, options))
         return 0
-    gather.records(options.records)  # unreadable records are told before anything is sent
-    seen, interrupted = _observe(attempt, options)
-    if not seen:
-        return 130
-    status = output.write(_judged(seen, options), options)
-    return 130 if interrupted else status
-
-
-def _observe(attempt: "Attempt", options: argparse.Namespace) -> tuple[list["Observation"], bool]:
-    seen: list[Observation] = []
+    gather.fingerprint_key()  # what cannot be used is told before anything is sent
+    gather.records(options.records)
+    run_ = _Run(attempt, options)
     try:
-        asyncio.run(_connections(attempt, options, seen))
+        asyncio.run(run_.connections())
     except KeyboardInterrupt:
-        return seen, True
-    return seen, False
+        run_.interrupted = True
+    if not run_.seen:
+        return _INTERRUPTED
+    found = gather.beside([seen.observation for seen in run_.seen], [] if run_.interrupted else options.records)
+    status = output.write(_judged(run_.seen, found, options), options)
+    return _INTERRUPTED if run_.interrupted or found.interrupted else status
 
 
-async def _connections(attempt: "Attempt", options: argparse.Namespace, seen: list["Observation"]) -> None:
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What came of one request: its last connection, and the redirections before that."""
+
+    observation: "Observation"
+    redirections: tuple[Control, ...]
+
+
+@dataclass(slots=True)
+class _Run:
     """All connections that were asked for, paced and side by side, at most --concurrency at a time."""
-    free = asyncio.Semaphore(options.concurrency)
-    pause = 1 / options.rate if options.rate else 0.0
 
-    async def one(number: int) -> None:
-        async with free:
-            await _one(replace(attempt, number=number), options, seen)
-            if options.repeat > 1:
-                print(f"{len(seen)} of {options.repeat}", end="\r", file=sys.stderr, flush=True) if _tty() else None
+    attempt: "Attempt"
+    options: argparse.Namespace
+    seen: list[_Seen] = field(default_factory=list)
+    interrupted: bool = False
+    _next: float = 0.0
 
-    async with asyncio.TaskGroup() as group:
-        for number in range(options.repeat):
-            group.create_task(one(number))
-            if number + 1 < options.repeat:
-                await asyncio.sleep(pause)
+    async def connections(self) -> None:
+        """Makes them; cancelled, it keeps what those that are open have seen."""
+        free = asyncio.Semaphore(self.options.concurrency)
+        async with asyncio.TaskGroup() as group:
+            for number in range(self.options.repeat):
+                await free.acquire()
+                await self._turn(self.attempt)
+                group.create_task(self._one(replace(self.attempt, number=number))).add_done_callback(
+                    lambda _: free.release()
+                )
+
+    async def _turn(self, attempt: "Attempt") -> None:
+        """Waits until the next connection may start."""
+        now = asyncio.get_running_loop().time()
+        start = max(now, self._next)
+        self._next = start + asked.interval(attempt, self.options)
+        await asyncio.sleep(start - now)
+
+    async def _one(self, attempt: "Attempt") -> None:
+        """One connection, and with --location those that it is sent on to."""
+        from wsprobe.net.attempt import redirected
+        from wsprobe.net.probe import probe
+        from wsprobe.redact import redact
+
+        redirections: list[Control] = []
+        for step in range(asked.REDIRECTS):
+            found = await probe(attempt)
+            observation = redact(found, gather.fingerprint_key())
+            task = asyncio.current_task()
+            last = not self.options.location or step == asked.REDIRECTS - 1 or (task and task.cancelling())
+            onward = None if last else redirected(attempt, found.observation)
+            if onward is None:
+                self.seen.append(_Seen(observation, tuple(redirections)))
+                self._tell()
+                return
+            redirections.append(_redirection(attempt, observation, onward))
+            await self._turn(onward)
+            attempt = onward
+
+    def _tell(self) -> None:
+        if self.options.repeat > 1 and sys.stderr.isatty():
+            end = "\n" if len(self.seen) == self.options.repeat else ""
+            print(f"\r{len(self.seen)} of {self.options.repeat}", end=end, file=sys.stderr, flush=True)
 
 
-def _tty() -> bool:
-    return sys.stderr.isatty()
+def _redirection(attempt: "Attempt", answered: "Observation", onward: "Attempt") -> Control:
+    line = answered.response.start_line.partition(" ")[2] if answered.response else ""
+    came = f"answered {line[:100]} and sent on to {redact_text(str(onward.url))[:500]}"
+    return Control(name=f"redirected: {redact_text(str(attempt.url))[:500]}", result=came)
 
 
-async def _one(attempt: "Attempt", options: argparse.Namespace, seen: list["Observation"]) -> None:
-    """One connection, and with --location those that it is sent on to."""
-    from wsprobe.net.probe import probe, redirected
-    from wsprobe.recordfile import fingerprint_key
-    from wsprobe.redact import redact
-
-    for step in range(_REDIRECTS):
-        found = await probe(attempt)
-        onward = redirected(attempt, found) if options.location else None
-        if onward is None or step == _REDIRECTS - 1:
-            seen.append(redact(found, fingerprint_key()))
-            return
-        answer = redact(found, fingerprint_key()).response
-        print(f"redirected: {answer.start_line if answer else ''} -> {asked.shown(onward.url)}", file=sys.stderr)
-        attempt = onward
-
-
-def _judged(seen: list["Observation"], options: argparse.Namespace) -> "Report":
-    from wsprobe.diagnose import collect, diagnose
+def _judged(seen: list[_Seen], found: gather.Found, options: argparse.Namespace) -> "Report | Reports":
+    from wsprobe.diagnose import collect
     from wsprobe.join import CLIENT, join
 
-    found = gather.beside(seen, options.records)
-    traces = [trace for trace in join((*seen, *found.observations), found.problems) if trace.hops[0].name == CLIENT]
-    reports = [diagnose(trace, subject=asked.shown_text(options.url), browser=options.as_browser) for trace in traces]
-    return reports[0] if options.repeat == 1 else collect(reports)  # type: ignore[return-value]
+    traces = join((*(one.observation for one in seen), *found.observations), found.problems)
+    redirections = {one.observation.connection: one.redirections for one in seen}
+    reports = [
+        _report(trace, redirections[trace.hops[0].connection], options)
+        for trace in traces
+        if trace.hops[0].name == CLIENT
+    ]
+    return reports[0] if options.repeat == 1 else collect(reports)
+
+
+def _report(trace: "Trace", redirections: tuple[Control, ...], options: argparse.Namespace) -> "Report":
+    from wsprobe.diagnose import diagnose
+
+    report = diagnose(trace, subject=redact_text(options.url), browser=options.as_browser)
+    not_imitated = [f"not imitated of a browser: {what}" for what in NOT_IMITATED] if options.as_browser else []
+    return replace(report, controls=(*report.controls, *redirections), unobserved=(*report.unobserved, *not_imitated))

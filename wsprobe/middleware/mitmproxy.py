@@ -269,25 +269,24 @@ class HopRecorder:
     def _body(self, link: Link, sender: Sender, message: http.Message) -> _Stream:
         """Passes a body on as it comes, which mitmproxy would otherwise hold back, and in memory, until it is whole."""
         before = message.stream  # of another addon
-        chunked = "chunked" in message.headers.get("transfer-encoding", "").lower()
-        to_the_end = sender is Sender.SERVER and not chunked and "content-length" not in message.headers
-
-        @_counted
-        def observe(_: HopRecorder, data: bytes) -> None:  # no data says that the body has ended
-            if chunked:
-                link.feed(sender, b"%x\r\n%s\r\n" % (len(data), data))
-            elif data:
-                link.feed(sender, data)
-            elif to_the_end:
-                link.ended(Sender.SERVER)
-            if link.observer.due:
-                self._write(link)
 
         def stream(data: bytes) -> Iterable[bytes] | bytes:
-            observe(self, data)
+            self._piece(link, sender, message, data)
             return before(data) if callable(before) else data
 
         return stream
+
+    @_counted
+    def _piece(self, link: Link, sender: Sender, message: http.Message, data: bytes) -> None:
+        """A piece of a body without its framing; an empty one says that the body has ended."""
+        if "chunked" in message.headers.get("transfer-encoding", "").lower():
+            link.feed(sender, b"%x\r\n%s\r\n" % (len(data), data))
+        elif data:
+            link.feed(sender, data)
+        elif sender is Sender.SERVER and "content-length" not in message.headers:
+            link.ended(sender)  # and with it the body
+        if link.observer.due:
+            self._write(link)
 
     @_counted
     def error(self, flow: http.HTTPFlow) -> None:
@@ -305,7 +304,7 @@ class HopRecorder:
             link.fail("response", "closed", "the server ended the connection before it answered")
         elif not flow.response and not ended:
             link.fail("response", "timed out" if timed_out else "refused", words)
-        if Sender.CLIENT not in ended and not link.observer.due:  # before it is told, or it is not told
+        if Sender.CLIENT not in ended and not link.observer.due:  # what is due is told without it
             link.observer.anomaly(Sender.LOCAL, _CUT, words, time.monotonic())
         self._write(link)
 

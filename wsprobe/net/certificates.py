@@ -20,9 +20,9 @@ def _chain(connection: ssl.SSLObject) -> list[bytes]:
     if hasattr(connection, "get_unverified_chain"):
         return list(connection.get_unverified_chain())
     # Before Python 3.13 the chain is only to be had from the object below, the same in all of those versions.
-    below = getattr(connection, "_sslobj", None)
-    if hasattr(below, "get_unverified_chain"):
-        return [ssl.PEM_cert_to_DER_cert(one.public_bytes()) for one in below.get_unverified_chain() or ()]
+    below = getattr(getattr(connection, "_sslobj", None), "get_unverified_chain", None)
+    if below is not None:
+        return [ssl.PEM_cert_to_DER_cert(one.public_bytes()) for one in below() or ()]
     leaf = connection.getpeercert(binary_form=True)
     return [leaf] if leaf else []
 

@@ -261,7 +261,7 @@ def _answer_class(key: Callable[[], str]) -> type[aiohttp.ClientResponse]:
 
     class Answer(aiohttp.ClientResponse):
         @property
-        def headers(self) -> CIMultiDictProxy[str]:  # type: ignore[override]  # reified there, the same to its readers
+        def headers(self) -> CIMultiDictProxy[str]:  # reified there, the same to its readers
             shown_ = CIMultiDict(super().headers)
             if self.status == 101:
                 shown_[hdrs.CONNECTION] = "upgrade"

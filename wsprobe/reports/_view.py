@@ -50,9 +50,10 @@ _QUIET = 9
 
 def _rank(row: Row, blamed: set[str], hops: int) -> int:
     states = {cell.state for cell in row.cells}
-    if row.name.lower() in blamed:
+    differs = bool(states & {State.ABSENT, State.ALTERED})
+    if row.name.lower() in blamed and (differs or row.message == "request"):
         return 0
-    if states & {State.ABSENT, State.ALTERED}:
+    if differs:
         return 1 if row.note is None else 4
     if _CREDENTIAL.fullmatch(row.name):
         return 2

@@ -362,7 +362,10 @@ def _joined(texts: Sequence[str], room: int) -> Sequence[str]:
 
 def _first(text: str, room: int) -> str:
     """Of a list in words what fits on one line, and how much more there is."""
-    parts = visible(text).split("; ")
+    text = visible(text)
+    if cell_len(text) <= room:
+        return text
+    parts = text.split("; ")
     kept = len(parts)
     while kept > 1 and cell_len("; ".join(parts[:kept])) + len("; 99 more in --format markdown") > room:
         kept -= 1

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from itertools import chain, count
 from types import ModuleType
 from typing import Any
 
 from wsprobe.headers import Value
-from wsprobe.model import Confidence, Finding, Observation, Place, Segment, Severity, Skip
-from wsprobe.path import Pair, Path, code_of
-from wsprobe.wording import ending
+from wsprobe.model import Confidence, Finding, Observation, Place, Redaction, Segment, Severity, Skip
+from wsprobe.path import Origin, Pair, Path, code_of
+from wsprobe.wording import ending, plain, stretch
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Lack:
 
 
 Need = Callable[[Path], "list[Any] | Lack"]
+"""What a rule is called with, once for each; a lack among them, or in their place, becomes a skip."""
 
 
 def paths(path: Path) -> list[Path] | Lack:
@@ -33,24 +35,29 @@ def paths(path: Path) -> list[Path] | Lack:
     return [path]
 
 
-def pairs(path: Path) -> list[Pair] | Lack:
-    """Each two neighbouring hops that saw the request, in the order of the path."""
+def pairs(path: Path) -> "list[Pair | Lack] | Lack":
+    """Each two neighbouring hops that saw the whole head of the request, in the order of the path."""
     if path.trace.order is None:
         return Lack("the order of the hops: no handshake took clearly longer than another")
-    found = path.pairs
-    if not found:
-        return Lack(f"a second recorder: only {path.outermost.name} saw this request")
-    return found
+    if not path.pairs:
+        saw = [hop.name for hop in path.hops if hop.request]
+        return Lack(f"a second recorder: only {saw[0]} saw this request" if saw else "a hop that saw the request")
+    return [Lack(f"the whole head: {pair.cut.name} saw only a part of it") if pair.cut else pair for pair in path.pairs]
 
 
-def upgraded_pairs(path: Path) -> list[Pair] | Lack:
-    """Each two neighbouring hops that both saw the connection end."""
+def ended_pairs(path: Path) -> "list[Pair | Lack] | Lack":
+    """Each two neighbouring hops that both saw how an upgraded connection ended."""
     if not path.upgraded:
         return []
-    found = pairs(path)
-    if isinstance(found, Lack):
-        return found
-    return [pair for pair in found if pair.outer.closes and pair.inner.closes]
+    if path.trace.order is None:
+        return Lack("the order of the hops: no handshake took clearly longer than another")
+    found: list[Pair | Lack] = []
+    for pair in path.pairs:
+        if pair.outer.closes and not pair.inner.closes:
+            found.append(Lack(f"the end of the connection at {pair.inner.name}: its record stops before it"))
+        elif pair.outer.closes:
+            found.append(pair)
+    return found
 
 
 def upgraded(path: Path) -> list[Path] | Lack:
@@ -61,7 +68,7 @@ def upgraded(path: Path) -> list[Path] | Lack:
 def answers(path: Path) -> list[tuple[Path, int]] | Lack:
     """A path whose upgrade was answered with another status than 101, and that status."""
     code = code_of(path.outermost)
-    return [(path, code)] if code is not None and not path.upgraded else []
+    return [(path, code)] if code is not None and not path.upgraded and path.asks_for_websocket else []
 
 
 def hops(path: Path) -> list[tuple[Observation, Path]] | Lack:
@@ -115,10 +122,29 @@ class Rule:
         )
 
 
+def where_else(where: Origin) -> tuple[str, ...]:
+    """What else is possible where the records leave the place open."""
+    if where.inner and not where.known:
+        return (f"something {stretch((where.hop.name, where.inner.name))} did it",)
+    return () if where.known else ("something between two of the hops did it",)
+
+
 def header_place(hop: Observation, message: str, name: str, values: Iterable[Value]) -> Place:
     """Where a header stands, or does not, as evidence."""
     shows = ", ".join(f"{name}: {value.text}" for value in values) or f"no {name}"
     return Place(hop=hop.name, part=message, shows=shows)
+
+
+def header_of(hop: Observation, token: Redaction) -> str | None:
+    """The name of the request header that a token stands in, None where it stands elsewhere."""
+    headers = hop.request.headers if hop.request else ()
+    return headers[token.header][0] if token.header is not None and 0 <= token.header < len(headers) else None
+
+
+def carrier(hop: Observation, token: Redaction) -> str:
+    """Where a token stands, in words: its header, its parameter, or its header and the cookie in that."""
+    name = header_of(hop, token)
+    return token.name if name is None else name if name.lower() == token.name.lower() else f"{name} ({token.name})"
 
 
 def close_place(hop: Observation) -> Place:
@@ -131,13 +157,26 @@ def answer_place(hop: Observation) -> Place:
     return Place(hop=hop.name, part="response", shows=hop.response.start_line if hop.response else "no response")
 
 
-def observe_beyond(hop: Observation) -> tuple[str, ...]:
-    """The commands that put a recorder behind a hop and ask again."""
-    return (
-        "wsprobe record app --listen 0.0.0.0:8081 --to http://127.0.0.1:8080 -o app.jsonl"
-        f"   # beside the application, beyond {hop.name}; point the balancer to 8081",
-        "wsprobe trace URL --records app.jsonl",
-    )
+def origin_places(path: Path, where: Origin, place: Callable[[Observation], Place]) -> tuple[Place, ...]:
+    """What the hops saw, as evidence: those that saw something of it, and the one next to where it came from."""
+    shown = [hop for hop in path.hops if hop.closes or hop.response or hop is where.inner]
+    return tuple(place(hop) for hop in shown)
+
+
+def observe_beyond(path: Path, hop: Observation) -> tuple[str, ...]:
+    """The commands that put one more recorder behind a hop and ask again."""
+    taken = {seen.name for seen in path.hops} | set(path.trace.silent)
+    name = next(name for name in chain(("app", "backend"), map("hop{}".format, count(2))) if name not in taken)
+    record = f"wsprobe record {name} --listen 0.0.0.0:8081 --to http://127.0.0.1:8080 -o {name}.jsonl"
+    where = f"beside the application, beyond {plain(hop.name)}; point to 8081 what now points to 8080"
+    return f"{record}   # {where}", again(path, f"--records {name}.jsonl", f"RECORDS {name}.jsonl")
+
+
+def again(path: Path, options: str, records: str = "RECORDS") -> str:
+    """The command that asks once more: a trace with more options, or a diagnosis of what others do meanwhile."""
+    if path.client:
+        return f"wsprobe trace {path.url} {options}   # beside the options of this run"
+    return f"wsprobe diagnose {records}   # RECORDS: the files of this diagnosis, after it has happened again"
 
 
 def names() -> tuple[str, ...]:
@@ -170,7 +209,7 @@ def judge(path: Path) -> Iterator[Finding | Skip]:
             yield Skip(rule=name, lacks=found.what)
             continue
         for thing in found:
-            yield from module.check(thing)
+            yield from (Skip(rule=name, lacks=thing.what),) if isinstance(thing, Lack) else module.check(thing)
 
 
 def rank(name: str) -> int:

@@ -1,9 +1,10 @@
 """A recorder's known blind spot touches what was found: take that part of the evidence with care.
 
-mitmproxy, for one, sees a reset (RST) as an ordinary end (FIN): "ended by FIN" at its hop may have been a reset.
+A recorder says of itself what it cannot see and what its presence changes. Most of that has no bearing on a verdict;
+what has is told here. mitmproxy, for one, may miss what came right before a reset, and passes a reset on as FIN.
 
 Bad:
-    a verdict on FIN or RST from a recorder that cannot tell them apart
+    a verdict on the end of a connection, from a recorder that passes RST on as FIN
 Good:
     the relay in its place
 """
@@ -18,15 +19,24 @@ RULE = Rule(__name__, needs=hops, rank=99)
 
 
 def check(place: tuple[Observation, Path]) -> Iterator[Finding]:
-    """One note per recorder that saw the unhealthy end of a connection and cannot see all of it."""
+    """One note per recorder that saw the reset of a connection and has a blind spot there."""
     hop, path = place
     ended = first_close(hop)
-    blind = [spot for spot in hop.recorder.blind if "RST" in spot]
-    if not blind or path.healthy or ended is None or frames(hop) or ended.ending is not Ending.EOF:
+    if path.healthy or ended is None or frames(hop) or ended.ending is not Ending.RESET:
         return
-    yield RULE.finding(
-        f"{hop.name} is recorded by {hop.recorder.kind}, which cannot see everything: {'; '.join(blind)}.",
-        Place(hop=hop.name, part="recorder", shows="; ".join(blind)),
-        severity=Severity.NOTE,
-        fix="Record there with the relay if it matters how TCP ended.",
-    )
+    spots = [f"it cannot see {spot}" for spot in hop.recorder.blind if "reset" in spot]
+    if any(_saw_fin(other) for other in path.hops):
+        spots += [words for words in hop.recorder.alters if "reset" in words]
+    if spots:
+        yield RULE.finding(
+            f"The connection was reset at {hop.name}, which {hop.recorder.kind} recorded: {'; '.join(spots)}.",
+            Place(hop=hop.name, part="recorder", shows="; ".join(spots)),
+            severity=Severity.NOTE,
+            segment=(hop.name, hop.name),
+            fix="Record there with the relay if it matters how TCP ended.",
+        )
+
+
+def _saw_fin(hop: Observation) -> bool:
+    ended = first_close(hop)
+    return ended is not None and ended.ending is Ending.EOF

@@ -1,7 +1,7 @@
 """Something on the WebSocket breaks RFC 6455: frames that are no frames, codes that must not be sent.
 
 Some proxies write their HTTP error page into an open WebSocket (Squid does); compression that only one side agreed
-on shows as reserved bits. The hop that saw it first tells where it was made.
+on shows as reserved bits. The hop that saw it first tells where it began.
 
 Bad:
     81 05 48 65 6c 6c 6f 48 54 54 50 2f 31 2e 31 20 35 30 30 …   a message, then "HTTP/1.1 500"
@@ -18,43 +18,66 @@ from wsprobe.wording import stretch
 
 RULE = Rule(__name__, needs=upgraded, rank=57)
 
-_NOT_FRAMES = frozenset({"the direction ended inside a frame", "a body that was cut short"})
-_WHO = {Sender.CLIENT: "the client's", Sender.SERVER: "the server's", Sender.LOCAL: "the recorder's"}
+_HARMLESS = frozenset({"the direction ended inside a frame", "a body that was cut short"})
+_LATE = "a frame after the close frame"
+_RESERVED = "reserved bits without an extension"
+_SIDE = {Sender.CLIENT: "From the client's side", Sender.SERVER: "From the server's side"}
 
 
 def check(path: Path) -> Iterator[Finding]:
-    """One finding per kind of breach that the outermost hop saw, or that an inner hop saw of the client."""
+    """One finding per kind of breach and direction, at the outermost hop that saw it."""
     told: set[tuple[Sender, str]] = set()
     for hop in path.hops:
         for flaw in hop.anomalies:
             after = hop.handshake is None or flaw.at >= (hop.handshake.duration or 0.0)
-            if (flaw.sender, flaw.kind) not in told and flaw.kind not in _NOT_FRAMES and after:
+            new = flaw.sender in _SIDE and (flaw.sender, flaw.kind) not in told
+            if new and flaw.kind not in _HARMLESS and after:
                 told.add((flaw.sender, flaw.kind))
                 yield _finding(path, hop, flaw)
 
 
 def _finding(path: Path, first: Observation, flaw: Anomaly) -> Finding:
-    saw = [hop for hop in path.hops if any((a.sender, a.kind) == (flaw.sender, flaw.kind) for a in hop.anomalies)]
-    segment = _segment(path, saw, flaw.sender)
+    saw = [hop for hop in path.hops if _saw(hop, flaw)]
+    last, beyond = _source(path, saw, flaw.sender)
     detail = f" ({flaw.detail})" if flaw.detail else ""
     times = f", {flaw.times} times" if flaw.times > 1 else ""
-    where = f"; it came from {stretch(segment)}" if segment else ""
+    segment = _segment(path, last, beyond, flaw.sender)
     return RULE.finding(
-        f"In {_WHO[flaw.sender]} direction {first.name} saw {flaw.kind}{detail}{times}{where}.",
+        f"{_SIDE[flaw.sender]} {first.name} saw {flaw.kind}{detail}{times}{_whence(last, beyond, segment, flaw)}.",
         *(Place(hop=hop.name, part="anomalies", shows=f"{flaw.kind}{detail}") for hop in saw),
-        severity=Severity.WARNING if path.healthy else Severity.ERROR,
+        *([Place(hop=beyond.name, part="anomalies", shows="nothing of it")] if segment and beyond else []),
+        severity=Severity.WARNING if path.healthy or flaw.kind == _LATE else Severity.ERROR,
         segment=segment,
         fix="Look there for what writes into the WebSocket, changes frames, or compresses on one side only.",
     )
 
 
-def _segment(path: Path, saw: list[Observation], sender: Sender) -> Segment | None:
-    """Between the last hop that saw it, seen from its source, and the next one towards the source."""
+def _source(path: Path, saw: list[Observation], sender: Sender) -> tuple[Observation, Observation | None]:
+    """The hop nearest to where it began, and the next one in that direction, which saw nothing of it."""
+    towards = path.hops if sender is Sender.SERVER else path.hops[::-1]
+    at = max(index for index, hop in enumerate(towards) if any(hop is other for other in saw))
+    return towards[at], next(iter(towards[at + 1 :]), None)
+
+
+def _segment(path: Path, last: Observation, beyond: Observation | None, sender: Sender) -> Segment | None:
+    """The stretch where it began; towards a hop whose record has no end nobody knows how far it reaches."""
     if path.trace.order is None:
         return None
-    names = [hop.name for hop in path.hops]
-    if sender is Sender.SERVER:
-        at = max(names.index(hop.name) for hop in saw)
-        return names[at], names[at + 1] if at + 1 < len(names) else None
-    at = min(names.index(hop.name) for hop in saw)
-    return (names[at - 1] if at else None), names[at]
+    known = beyond.name if beyond and beyond.ended is not None else None
+    return (last.name, known) if sender is Sender.SERVER else (known, last.name)
+
+
+def _whence(last: Observation, beyond: Observation | None, segment: Segment | None, flaw: Anomaly) -> str:
+    if segment is None:
+        return ""
+    if beyond is None or None in segment:
+        return f"; it came from {stretch(segment)}"
+    if flaw.kind == _RESERVED and set(last.handshake.extensions if last.handshake else ()) != set(
+        beyond.handshake.extensions if beyond.handshake else ()
+    ):
+        return f"; the 101 names other extensions at {beyond.name} than at {last.name}"
+    return f"; {beyond.name} did not see it"
+
+
+def _saw(hop: Observation, flaw: Anomaly) -> bool:
+    return any((other.sender, other.kind) == (flaw.sender, flaw.kind) for other in hop.anomalies)

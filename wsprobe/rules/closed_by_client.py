@@ -1,7 +1,7 @@
 """The client closed the connection with a code that tells of trouble.
 
 `sent 1011 (internal error) keepalive ping timeout` is the client giving up on a dead path or on a blocked server: it
-was sent, not received, and no proxy or application made it. 1002 and 1007 say that what arrived was broken.
+was sent, not received, and no application made it. 1002 and 1007 say that what arrived was broken.
 
 Bad:
     sent 1011 (internal error) keepalive ping timeout
@@ -11,8 +11,8 @@ Good:
 
 from collections.abc import Iterator
 
-from wsprobe.model import Finding, Sender
-from wsprobe.path import Path, frames, is_healthy
+from wsprobe.model import Ending, Finding, Sender
+from wsprobe.path import Path, first_close, is_healthy
 from wsprobe.rules import Rule, close_place, upgraded
 from wsprobe.wording import code, seconds
 
@@ -20,14 +20,14 @@ RULE = Rule(__name__, needs=upgraded, rank=81)
 
 
 def check(path: Path) -> Iterator[Finding]:
-    """One finding where the first close frame was the client's and no ordinary one."""
-    hop = path.outermost
-    seen = frames(hop)
-    if not seen or seen[0].sender is not Sender.CLIENT or is_healthy(seen[0]):
+    """One finding where the connection was closed by the client's close frame, and with no ordinary code."""
+    hop, ended = path.outermost, first_close(path.outermost)
+    if ended is None or (ended.sender, ended.ending) != (Sender.CLIENT, Ending.FRAME) or is_healthy(ended):
         return
+    who = "The client" if path.client else f"The client's side of {hop.name}"
     yield RULE.finding(
-        f"The client closed the connection with {code(seen[0])}, {seconds(seen[0].at)} after the request; "
-        "the code was sent by the client, not received.",
+        f"{who} closed the connection with {code(ended)}, {seconds(ended.at)} after the request; the code came from "
+        "the client's side, not from the server's.",
         close_place(hop),
         segment=(None, hop.name),
         fix="Look at the client: a keepalive that got no pong, or data that it could not read.",

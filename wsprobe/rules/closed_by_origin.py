@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 from wsprobe import closecodes
 from wsprobe.model import Confidence, Finding, Severity
-from wsprobe.path import Origin, Path, frames, is_healthy
-from wsprobe.rules import Rule, close_place, observe_beyond, upgraded
+from wsprobe.path import Origin, Path, Reach, first_close, is_healthy
+from wsprobe.rules import Rule, close_place, observe_beyond, origin_places, upgraded, where_else
 from wsprobe.wording import code, seconds, stretch
 
 RULE = Rule(__name__, needs=upgraded, rank=80)
@@ -23,35 +23,45 @@ _GOING_AWAY = 1001
 
 
 def check(path: Path) -> Iterator[Finding]:
-    """One finding where the close frame came from beyond the innermost hop."""
+    """One finding where the close frame came from beyond the innermost hop, as far as that is known."""
     where = path.where_closed_with_frame()
-    if where is None or (path.trace.order is not None and not where.at_end):
+    close = first_close(where.hop) if where else None
+    if where is None or close is None or where.reach is Reach.BETWEEN:
         return  # a frame that an inner hop did not see was made in between: close-code-rewritten tells it
-    close = frames(where.hop)[0]
     if is_healthy(close) and close.code != _GOING_AWAY:
         return
+    confidence = _confidence(path, where)
     yield RULE.finding(
         f"The connection was closed with {code(close)} {seconds(close.at)} after the request; the close frame came "
-        f"from {'the application at ' + where.hop.name if where.in_application else stretch(where.segment)}.",
-        *(close_place(hop) for hop in path.hops if hop.closes),
+        f"from {where.words}.",
+        *origin_places(path, where, close_place),
         severity=Severity.WARNING if is_healthy(close) else Severity.ERROR,
-        confidence=_confidence(path, where),
+        confidence=confidence,
         segment=where.segment,
-        fix="Read the application's own log at that moment: the handler says why."
-        if where.in_application
-        else closecodes.SENDERS.get(close.code or 0),
-        others=() if where.in_application else _others(where),
-        untested=() if where.in_application else (f"what arrived beyond {where.hop.name}",),
-        next_=() if where.in_application else observe_beyond(where.hop),
+        fix=_fix(where, close.code),
+        others=_others(where) if confidence is Confidence.POSSIBLE else (),
+        untested=() if where.in_application else (f"what lies beyond {where.hop.name}, and what arrived there",),
+        next_=() if where.in_application else observe_beyond(path, where.hop),
     )
 
 
 def _confidence(path: Path, where: Origin) -> Confidence:
+    """With a hop further out that saw it pass, nothing that was observed made it; one hop alone rules out nothing."""
     if where.in_application:
         return Confidence.PROVEN
-    return Confidence.LIKELY if path.client is not where.hop and where.at_end else Confidence.POSSIBLE
+    return Confidence.LIKELY if where.reach is Reach.BEYOND and where.hop is not path.outermost else Confidence.POSSIBLE
+
+
+def _fix(where: Origin, number: int | None) -> str:
+    place = f"the application at {where.hop.name}" if where.in_application else f"what lies beyond {where.hop.name}"
+    sender = closecodes.SENDERS.get(number or 0)
+    return f"Read the log of {place} at that moment.{f' Who sends {number}: {sender}' if sender else ''}"
 
 
 def _others(where: Origin) -> tuple[str, ...]:
-    gateway = f"a gateway beyond {where.hop.name} that terminates WebSockets and lost its upstream"
-    return gateway, f"the application failed because something it needs was lost beyond {where.hop.name}"
+    beyond = stretch((where.hop.name, None))
+    return (
+        *where_else(where),
+        f"a gateway {beyond} that terminates WebSockets made it when it lost its upstream",
+        f"the application failed because something that it needs, a header for one, was lost {beyond}",
+    )

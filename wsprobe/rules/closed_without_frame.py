@@ -12,9 +12,9 @@ Good:
 from collections.abc import Iterator
 
 from wsprobe.model import Confidence, Finding, Observation, Sender, Severity
-from wsprobe.path import Origin, Path, first_close, frames
-from wsprobe.rules import Rule, close_place, observe_beyond, upgraded
-from wsprobe.wording import ending, stretch
+from wsprobe.path import Origin, Path, Reach, both_at_once, first_close, frames, lost_frame, silence
+from wsprobe.rules import Rule, again, close_place, observe_beyond, origin_places, upgraded, where_else
+from wsprobe.wording import ending, seconds
 
 RULE = Rule(__name__, needs=upgraded, rank=70)
 
@@ -22,38 +22,56 @@ RULE = Rule(__name__, needs=upgraded, rank=70)
 def check(path: Path) -> Iterator[Finding]:
     """One finding per connection that no frame closed."""
     where = path.where_ended_without_frame()
-    if where:
+    if where and where.inner and lost_frame(where.hop, where.inner):
+        return  # there was a frame, and close-code-rewritten tells where it was lost
+    if where and where.reach is Reach.RECORDER:
+        yield _by_recorder(path, where)
+    elif where:
         yield _from_inside(path, where)
-    elif path.client is None and _left(path.outermost):
-        yield RULE.finding(
-            f"The client's side of {path.outermost.name} ended the connection without a close frame: "
-            f"{ending(path.outermost)}.",
-            close_place(path.outermost),
-            severity=Severity.WARNING,
-            segment=(None, path.outermost.name),
-            fix="Look at the client, and at what stands before this hop.",
-        )
+    elif path.client is None and not frames(path.outermost):
+        yield from _by_client(path.outermost)
 
 
 def _from_inside(path: Path, where: Origin) -> Finding:
-    if where.in_application:
-        came = f"the application at {where.hop.name} ended it"
-    elif where.at_end or where.segment[1]:
-        came = f"it was ended {stretch(where.segment)}"
-    else:
-        came = "the order of the hops is not known, so nor is where it was ended"
-    known = where.segment[1] is not None or where.at_end
     return RULE.finding(
-        f"The connection ended without a close frame: {came}; {ending(where.hop)}.",
-        *(close_place(hop) for hop in path.hops if hop.closes),
-        confidence=Confidence.PROVEN if known else Confidence.POSSIBLE,
-        segment=where.segment if known else None,
+        f"The connection ended without a close frame; the end came from {where.words}. At {where.hop.name}: "
+        f"{ending(where.hop)}.",
+        *origin_places(path, where, close_place),
+        confidence=Confidence.PROVEN if where.known else Confidence.POSSIBLE,
+        segment=where.segment,
         fix="A handler that raised, a crash, a reload or a timer: read the log of what stands there at that moment.",
-        untested=() if where.in_application else (f"what happened {stretch(where.segment)}",),
-        next_=() if where.segment[1] or where.in_application else observe_beyond(where.hop),
+        others=where_else(where),
+        untested=() if where.in_application else (f"what happened {where.words}",),
+        next_=() if where.reach is Reach.BETWEEN or where.in_application else observe_beyond(path, where.hop),
     )
 
 
-def _left(hop: Observation) -> bool:
-    ended = first_close(hop)
-    return ended is not None and not frames(hop) and ended.sender is Sender.CLIENT
+def _by_recorder(path: Path, where: Origin) -> Finding:
+    inner = where.inner or where.hop
+    return RULE.finding(
+        f"The connection ended without a close frame, when the recorder at {inner.name} ended it itself: "
+        f"{ending(inner)}. That is no fault of the path.",
+        *origin_places(path, where, close_place),
+        severity=Severity.WARNING,
+        confidence=Confidence.POSSIBLE,
+        segment=where.segment,
+        fix=f"Let the recorder at {inner.name} run for longer than the connection.",
+        others=where_else(where),
+        next_=(again(path, "--hold 5"),),
+    )
+
+
+def _by_client(hop: Observation) -> Iterator[Finding]:
+    """The client's side left: no fault of the path behind this hop, but what stands before it was not observed."""
+    ended, quiet = first_close(hop), silence(hop)
+    if ended is None or (ended.sender is not Sender.CLIENT and not both_at_once(hop)):
+        return
+    after = f", after {seconds(quiet)} without a byte" if quiet and quiet >= 1 else ""
+    who = "One side of" if both_at_once(hop) else "The client's side of"
+    yield RULE.finding(
+        f"{who} {hop.name} ended the connection without a close frame{after}: {ending(hop)}.",
+        close_place(hop),
+        severity=Severity.WARNING,
+        segment=None if both_at_once(hop) else (None, hop.name),
+        fix="Look at the client, and at the timers of what stands before this hop.",
+    )

@@ -28,7 +28,7 @@ def check(place: tuple[Observation, Path]) -> Iterator[Finding]:
     more = f"; {later} more after it were not waited for" if later else ""
     met = len(hop.expectations) - len(unmet)
     yield RULE.finding(
-        f"{step.kind} {step.what} did not come ({met} of {len(hop.expectations)} did{more}).",
+        f"{step.kind} {step.what} did not come to {hop.name} ({met} of {len(hop.expectations)} did{more}).",
         Place(hop=hop.name, part="expectations", shows=f"{step.kind} {step.what}: not met"),
         segment=(hop.name, None),
         fix="Look at what the application does with this connection after the handshake.",

@@ -20,15 +20,14 @@ from wsprobe.wording import what_stands_between
 
 RULE = Rule(__name__, needs=pairs, rank=11)
 
+_OWN_RULES = frozenset({"upgrade", "connection"})
 _MATTER = frozenset({"origin", "sec-websocket-version", "sec-websocket-extensions"})
 
 
 def check(pair: Pair) -> Iterator[Finding]:
     """One finding per header whose value changed."""
     for edit in pair.edits("request"):
-        if edit.name.lower() in {"upgrade", "connection"}:
-            continue
-        if edit.kind is Kind.ALTERED and not permitted(edit):
+        if edit.kind is Kind.ALTERED and edit.name.lower() not in _OWN_RULES and not permitted(edit):
             yield _finding(pair, edit)
 
 
@@ -40,7 +39,7 @@ def _finding(pair: Pair, edit: Edit) -> Finding:
         f"{what_stands_between(pair.segment)}",
         header_place(pair.outer, "request", name, edit.before),
         header_place(pair.inner, "request", name, edit.after),
-        severity=Severity.ERROR if matters and not pair.path.healthy else Severity.WARNING,
+        severity=Severity.ERROR if matters and pair.path.failed_beyond(pair.inner) else Severity.WARNING,
         segment=pair.segment,
         header=name,
         fix=f"Between {pair.outer.name} and {pair.inner.name}, look for what sets, replaces or limits {name}; "
@@ -50,14 +49,18 @@ def _finding(pair: Pair, edit: Edit) -> Finding:
 
 def _how(edit: Edit) -> str:
     if len(edit.before) != len(edit.after):
-        return f"in {_lines(edit.after)} instead of {_lines(edit.before)}, and different"
+        return f"in {_lines(edit.after)} instead of {_lines(edit.before)}, and so different"
     old, new = _length(edit.before[0]), _length(edit.after[0])
     schemes = _scheme(edit.before[0]), _scheme(edit.after[0])
-    if schemes[0] != schemes[1]:
+    if len(edit.before) == 1 and schemes[0] != schemes[1]:
         return f"replaced ({schemes[1] or 'no scheme'} instead of {schemes[0] or 'no scheme'}), so different"
-    if new < old:
-        return f"shortened from {old} to {new} characters, so different"
-    return f"longer, {new} characters instead of {old}, so different" if new > old else "different"
+    if len(edit.before) > 1 or new == old:
+        return "different"
+    return (
+        f"shortened from {old} to {new} characters, so different"
+        if new < old
+        else (f"longer, {new} characters instead of {old}, so different")
+    )
 
 
 def _lines(values: tuple[Value, ...]) -> str:

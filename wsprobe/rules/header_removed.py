@@ -21,25 +21,29 @@ from wsprobe.wording import what_stands_between
 RULE = Rule(__name__, needs=pairs, rank=10)
 
 _OWN_RULES = frozenset({"upgrade", "connection", "sec-websocket-protocol"})
+_HANDSHAKE = frozenset({"sec-websocket-key", "sec-websocket-version"})
 
 
 def check(pair: Pair) -> Iterator[Finding]:
     """One finding per header that was lost."""
-    for edit in pair.edits("request"):
+    edits = pair.edits("request")
+    for edit in edits:
         if edit.kind is Kind.REMOVED and edit.name.lower() not in _OWN_RULES and not permitted(edit):
-            yield _finding(pair, edit)
+            yield _finding(pair, edit, _moved(edit, edits))
 
 
-def _finding(pair: Pair, edit: Edit) -> Finding:
+def _finding(pair: Pair, edit: Edit, moved: Edit | None) -> Finding:
     name, outer, inner = edit.name, pair.outer.name, pair.inner.name
-    credential = is_credential(name)
+    matters = is_credential(name) or name.lower() in _HANDSHAKE
     nominated = name.lower() in {token.lower() for token in _nominated(pair)}
     because = f" {outer} saw it nominated by Connection, so the next proxy has to remove it." if nominated else ""
+    because += f" Its value arrived as {moved.name}." if moved else ""
     return RULE.finding(
         f"{name} left {outer} and did not arrive at {inner}.{because} {what_stands_between(pair.segment)}",
         header_place(pair.outer, "request", name, edit.before),
         header_place(pair.inner, "request", name, ()),
-        severity=Severity.ERROR if credential and not pair.path.healthy else Severity.WARNING,
+        *([header_place(pair.inner, "request", moved.name, moved.after)] if moved else []),
+        severity=Severity.ERROR if matters and pair.path.failed_beyond(pair.inner) else Severity.WARNING,
         segment=pair.segment,
         header=name,
         fix=_fix(pair, name, nominated=nominated),
@@ -48,6 +52,19 @@ def _finding(pair: Pair, edit: Edit) -> Finding:
 
 def _nominated(pair: Pair) -> tuple[str, ...]:
     return pair.outer.handshake.connection if pair.outer.handshake else ()
+
+
+def _moved(lost: Edit, edits: list[Edit]) -> Edit | None:
+    """The header that arrived with the same secret in the place of the lost one."""
+    marks = {mark for value in lost.before for redaction in value.redactions for mark in _marks(redaction.fingerprints)}
+    added = (edit for edit in edits if edit.kind is Kind.ADDED)
+    return next(
+        (edit for edit in added for v in edit.after for r in v.redactions if marks & _marks(r.fingerprints)), None
+    )
+
+
+def _marks(fingerprints: dict[str, str] | None) -> set[tuple[str, str]]:
+    return set((fingerprints or {}).items())
 
 
 def _fix(pair: Pair, name: str, *, nominated: bool) -> str:

@@ -9,19 +9,20 @@ Good:
     proxy_set_header Host $http_host;
 """
 
+import shlex
 from collections.abc import Iterator
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from wsprobe.headers import Kind
 from wsprobe.heads import values
-from wsprobe.model import Confidence, Finding
+from wsprobe.model import Confidence, Finding, Severity
 from wsprobe.path import Pair, code_of
-from wsprobe.rules import Rule, answer_place, header_place, pairs
-from wsprobe.wording import what_stands_between
+from wsprobe.rules import Rule, again, answer_place, header_place, pairs
+from wsprobe.wording import plain, what_stands_between
 
 RULE = Rule(__name__, needs=pairs, rank=14)
 
-_REFUSED = range(400, 404)
+_REFUSED = (400, 401, 403)
 
 
 def check(pair: Pair) -> Iterator[Finding]:
@@ -30,31 +31,36 @@ def check(pair: Pair) -> Iterator[Finding]:
     edit = next((edit for edit in pair.edits("request") if edit.name.lower() == "host"), None)
     if edit is None or edit.kind is not Kind.ALTERED or code not in _REFUSED:
         return
-    origin = _origin(pair)
-    if origin is None or origin != edit.before[0].text.lower() or origin == edit.after[0].text.lower():
+    origin, was, became = _origin(pair), edit.before[0].text, edit.after[0].text
+    if origin is None or origin.netloc.lower() != was.lower() or origin.netloc.lower() == became.lower():
         return
-    names_it = "origin" in _body(pair).lower()
+    said = "origin" in _body(pair).lower()
+    fitting = shlex.quote(f"Origin: {origin.scheme}://{plain(became)}")
     yield RULE.finding(
-        f"Host left {pair.outer.name} as {edit.before[0].text} and arrived at {pair.inner.name} as "
-        f"{edit.after[0].text}; the Origin names the old one, and the upgrade was refused with {code}. "
-        f"{what_stands_between(pair.segment)}",
+        f"Host left {pair.outer.name} as {was} and arrived at {pair.inner.name} as {became}; the Origin names the old "
+        f"one, and the upgrade was refused with {code}"
+        f"{', for its Origin as the answer says' if said else ''}. {what_stands_between(pair.segment)}",
         header_place(pair.outer, "request", "Host", edit.before),
         header_place(pair.inner, "request", "Host", edit.after),
         answer_place(pair.inner),
-        confidence=Confidence.LIKELY if names_it else Confidence.POSSIBLE,
+        severity=Severity.ERROR if said else Severity.WARNING,
+        confidence=Confidence.LIKELY if said else Confidence.POSSIBLE,
         segment=pair.segment,
         header="Host",
         fix=f"Between {pair.outer.name} and {pair.inner.name}, pass the client's Host on "
         "(nginx: proxy_set_header Host $http_host), or allow this Origin in the application.",
-        others=() if names_it else ("the application refuses for another reason",),
+        others=() if said else ("the upgrade was refused for another reason, and the Host does not matter",),
         untested=("the same upgrade with an Origin that fits the rewritten Host",),
-        next_=(f"wsprobe trace URL -H 'Origin: http://{edit.after[0].text}'   # does the refusal go away?",),
+        next_=(again(pair.path, f"-H {fitting}"),),
     )
 
 
-def _origin(pair: Pair) -> str | None:
+def _origin(pair: Pair) -> SplitResult | None:
     found = values(pair.inner.request.headers, "origin") if pair.inner.request else []
-    return urlsplit(found[0]).netloc.lower() if found else None
+    try:
+        return urlsplit(found[0]) if found else None
+    except ValueError:  # brackets that do not match
+        return None
 
 
 def _body(pair: Pair) -> str:

@@ -11,39 +11,54 @@ Good:
 
 from collections.abc import Iterator
 
-from wsprobe.model import Confidence, Finding
-from wsprobe.path import Path, first_close, silence
-from wsprobe.rules import Rule, close_place, upgraded
+from wsprobe.model import Confidence, Finding, Sender
+from wsprobe.path import Origin, Path, Reach, first_close, lost_frame, silence
+from wsprobe.rules import Rule, again, close_place, origin_places, upgraded, where_else
 from wsprobe.wording import seconds, stretch
 
 RULE = Rule(__name__, needs=upgraded, rank=65)
 
-_LONG_ENOUGH = 0.9
-"""Seconds of silence from which on a timer is worth a thought: none is set below one second."""
+_BETWEEN = 0.9
+"""Seconds of silence from which on an end in between is worth a thought: no timer is set below one second."""
+
+_BEYOND = 5.0
+"""The same where an application may have ended it, which fails after a second or two as well."""
 
 
 def check(path: Path) -> Iterator[Finding]:
-    """One finding where a silence was ended from inside, and not by the application's own recorder."""
+    """One finding where a silence was ended from inside."""
     where = path.where_ended_without_frame()
-    quiet = silence(where.hop) if where else None
-    if where is None or quiet is None or quiet < _LONG_ENOUGH:
+    if where is None or where.reach is Reach.RECORDER or (where.inner and lost_frame(where.hop, where.inner)):
+        return
+    quiet = silence(where.hop)
+    if quiet is None or quiet < (_BETWEEN if where.reach is Reach.BETWEEN else _BEYOND):
         return
     ended = first_close(where.hop)
-    between = where.segment[0] and where.segment[1]
-    who = f"the application at {where.hop.name}" if where.in_application else f"something {stretch(where.segment)}"
     yield RULE.finding(
-        f"After {seconds(quiet)} without a byte in either direction, {who} ended the "
-        f"connection{' on both sides' if between else ''} without a close frame: a timer for idle connections does "
-        "that.",
-        *(close_place(hop) for hop in path.hops if hop.closes),
+        f"After {seconds(quiet)} without a byte in either direction the connection was ended without a close frame; "
+        f"the end came from {where.words}{_both_sides(where)}. A timer for idle connections does that.",
+        *origin_places(path, where, close_place),
         confidence=Confidence.POSSIBLE,
         segment=where.segment,
-        fix=f"{stretch(where.segment).capitalize()}, raise the timer for idle connections well above the longest "
-        f"silence, or send a ping more often than every {seconds(quiet / 2)}.",
+        fix=f"{_place(where)}, raise the timer for idle connections well above the longest silence, or send a ping "
+        f"more often than every {seconds(quiet / 2)}.",
         others=(
-            f"a limit on the lifetime of a connection of {seconds(ended.at if ended else quiet)}",
+            *where_else(where),
+            f"a limit on the lifetime of a connection, of {seconds(ended.at if ended else quiet)}",
             "a reload or a crash at that moment",
         ),
         untested=("whether traffic resets the timer",),
-        next_=(f"wsprobe trace URL --ping {quiet / 3:.2g} --hold {quiet * 3:.3g}   # does it live longer with pings?",),
+        next_=(again(path, f"--ping {quiet / 3:.2g} --hold {quiet * 3:.3g}"),),
     )
+
+
+def _both_sides(where: Origin) -> str:
+    inside = first_close(where.inner) if where.inner and where.reach is Reach.BETWEEN else None
+    return ", on both sides" if inside and inside.sender is Sender.CLIENT else ""
+
+
+def _place(where: Origin) -> str:
+    if where.segment is None:
+        return "On the path"
+    place = stretch((where.hop.name, where.hop.name) if where.in_application else where.segment)
+    return f"{place[0].upper()}{place[1:]}"

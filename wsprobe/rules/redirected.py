@@ -14,8 +14,7 @@ from collections.abc import Iterator
 from wsprobe.heads import values
 from wsprobe.model import Finding
 from wsprobe.path import Path
-from wsprobe.rules import Rule, answer_place, answers
-from wsprobe.wording import stretch
+from wsprobe.rules import Rule, again, answer_place, answers, origin_places
 
 RULE = Rule(__name__, needs=answers, rank=50)
 
@@ -25,17 +24,20 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 def check(answer: tuple[Path, int]) -> Iterator[Finding]:
     """One finding per redirection."""
     path, code = answer
-    where = path.where_answered(code)
-    if code not in _REDIRECTS or where is None or not path.asks_for_websocket:
+    where, location = path.where_answered(code), target(path, code)
+    if where is None or location is None:
         return
-    response = path.outermost.response
-    location = next(iter(values(response.headers, "location") if response else []), "nowhere")
     yield RULE.finding(
-        f"The upgrade was answered with {code} and sent to {location[:300]}; the answer came from "
-        f"{'the application at ' + where.hop.name if where.in_application else stretch(where.segment)}.",
-        *(answer_place(hop) for hop in path.hops if hop.response),
+        f"The upgrade was answered with {code} and sent to {location[:300]}; the answer came from {where.words}.",
+        *origin_places(path, where, answer_place),
         segment=where.segment,
         header="Location",
         fix="Connect to the final URL; if that is a login page, the edge wants other credentials than were sent.",
-        next_=("wsprobe trace URL --location   # follow, without credentials on another host",),
+        next_=(again(path, "--location"),) if path.client else (),
     )
+
+
+def target(path: Path, code: int) -> str | None:
+    """Where a redirection sends the client to, None where the answer is none (RFC 9110, 15.4)."""
+    response = path.outermost.response if code in _REDIRECTS else None
+    return next(iter(values(response.headers, "location")), None) if response else None

@@ -11,38 +11,43 @@ Good:
 
 from collections.abc import Iterator
 
-from wsprobe.headers import Edit, Kind
-from wsprobe.model import Confidence, Finding, Severity, Subprotocol
-from wsprobe.path import Pair, Path
-from wsprobe.rules import Rule, header_place, observe_beyond, paths
-from wsprobe.wording import what_stands_between
+from wsprobe.headers import Edit, Kind, values_of
+from wsprobe.model import Confidence, Finding, Observation, Place, Severity, Subprotocol
+from wsprobe.path import SWITCHING, UNECHOED, Origin, Pair, Path, Reach, code_of
+from wsprobe.rules import Rule, header_place, observe_beyond, paths, where_else
+from wsprobe.wording import stretch, what_stands_between
 
 NAME = "Sec-WebSocket-Protocol"
 
 RULE = Rule(__name__, needs=paths, rank=12)
 
+_BROWSER = "A browser fails such a connection; other clients may go on."
+
 
 def check(path: Path) -> Iterator[Finding]:
     """One finding per stretch that lost the header, or one that it was not echoed."""
-    lost = [(pair, kind, edit) for pair in path.pairs for kind, edit in _lost(pair)]
+    lost = [(pair, kind, edit) for pair in path.pairs if not pair.cut for kind, edit in _lost(pair)]
     yield from (_lost_between(pair, kind, edit) for pair, kind, edit in lost)
-    handshake = path.outermost.handshake
-    if not lost and handshake and handshake.subprotocol in {Subprotocol.NOT_ECHOED, Subprotocol.FOREIGN}:
-        yield _not_echoed(path, handshake.subprotocol)
+    where = None if lost else path.where_not_echoed()
+    if where:
+        yield _not_echoed(path, where)
 
 
 def _lost(pair: Pair) -> list[tuple[str, Edit]]:
-    kinds = ["request", *(["response"] if pair.path.upgraded else [])]
-    edits = [(kind, edit) for kind in kinds for edit in pair.edits(kind)]
+    """The header lost inwards; and outwards, where a 101 went out as one."""
+    switched = code_of(pair.outer) == code_of(pair.inner) == SWITCHING
+    edits = [(kind, edit) for kind in ("request", *(["response"] if switched else [])) for edit in pair.edits(kind)]
     return [(kind, edit) for kind, edit in edits if edit.name.lower() == NAME.lower() and edit.kind is Kind.REMOVED]
 
 
 def _lost_between(pair: Pair, kind: str, edit: Edit) -> Finding:
     sent, got = (pair.outer, pair.inner) if kind == "request" else (pair.inner, pair.outer)
-    fails = not pair.path.upgraded or pair.path.browser or not pair.path.healthy
+    path, echo = pair.path, pair.path.outermost.handshake
+    unechoed = echo is not None and echo.subprotocol in UNECHOED
+    fails = (unechoed and path.browser) or path.failed_beyond(pair.inner)
     return RULE.finding(
-        f"{NAME} of the {kind} left {sent.name} and did not arrive at {got.name}. A browser fails such a connection. "
-        f"{what_stands_between(pair.segment)}",
+        f"{NAME} of the {kind} left {sent.name} and did not arrive at {got.name}. "
+        f"{_BROWSER + ' ' if unechoed else ''}{what_stands_between(pair.segment)}",
         header_place(sent, kind, NAME, edit.before),
         header_place(got, kind, NAME, ()),
         severity=Severity.ERROR if fails else Severity.WARNING,
@@ -52,17 +57,29 @@ def _lost_between(pair: Pair, kind: str, edit: Edit) -> Finding:
     )
 
 
-def _not_echoed(path: Path, how: Subprotocol) -> Finding:
-    innermost = path.hops[-1]
-    words = "named none of" if how is Subprotocol.NOT_ECHOED else "named something that is not among"
+def _not_echoed(path: Path, where: Origin) -> Finding:
+    hop = where.hop
+    foreign = hop.handshake is not None and hop.handshake.subprotocol is Subprotocol.FOREIGN
+    words = "names something that is not among" if foreign else "names none of"
+    sure = where.known and (where.inner is not None or where.in_application or hop is not path.outermost)
+    settled = where.in_application or where.reach is Reach.BETWEEN
     return RULE.finding(
-        f"The 101 {words} the offered subprotocols. A browser fails such a connection; other clients may go on.",
-        header_place(path.outermost, "response", NAME, ()),
+        f"The 101 that came to {hop.name} {words} the subprotocols that were offered there. {_BROWSER}",
+        *(_place(seen, kind) for seen in (hop, where.inner) if seen for kind in ("request", "response")),
         severity=Severity.ERROR if path.browser else Severity.WARNING,
-        confidence=Confidence.PROVEN if len(path.hops) > 1 and path.trace.order else Confidence.POSSIBLE,
-        segment=(innermost.name, None) if path.trace.order else None,
+        confidence=Confidence.PROVEN if sure else Confidence.POSSIBLE,
+        segment=where.segment,
         header=NAME,
         fix="Let the application choose one of the offered subprotocols and echo it in the 101.",
-        others=("the application knows none of them", "the header was lost on the way, in either direction"),
-        next_=observe_beyond(innermost),
+        others=() if sure else (*where_else(where), *_reasons(hop)),
+        next_=() if settled else observe_beyond(path, hop),
     )
+
+
+def _reasons(hop: Observation) -> tuple[str, ...]:
+    lost = f"the header was lost {stretch((hop.name, None))}, in either direction"
+    return "the application knows none of the offered subprotocols", lost
+
+
+def _place(hop: Observation, kind: str) -> Place:
+    return header_place(hop, kind, NAME, values_of(hop, kind).get(NAME.lower(), (NAME, []))[1])

@@ -16,17 +16,20 @@ RULE = Rule(__name__, needs=hops, rank=2)
 
 
 def check(place: tuple[Observation, Path]) -> Iterator[Finding]:
-    """One finding per hop whose TLS towards the server failed."""
+    """One finding per hop that could not set up TLS, with its server or with its client."""
     hop, _ = place
     if hop.failure is None or hop.failure.phase != "tls":
         return
-    server = hop.tls.server if hop.tls else None
+    client, server = (hop.tls.client, hop.tls.server) if hop.tls else (None, None)
+    outwards = client is not None and client.error is not None
     shown = server.certificates[0] if server and server.certificates else None
     presented = f" The server presented {shown.subject}, valid until {shown.not_after}." if shown else ""
     yield RULE.finding(
-        f"{hop.name} could not set up TLS: {hop.failure.message}.{presented}",
+        f"{hop.name} could not set up TLS: {hop.failure.message.rstrip('.')}.{presented}",
         Place(hop=hop.name, part="failure", shows=hop.failure.message),
-        segment=(hop.name, None),
-        fix="Mend the certificate or its chain, or name the authority with --cacert; "
+        segment=(None, hop.name) if outwards else (hop.name, None),
+        fix=f"Let what connects to {hop.name} trust the certificate that it presents, and speak TLS to it."
+        if outwards
+        else "Mend the certificate or its chain, or name the authority with --cacert; "
         "-k goes on without verification, for a look only.",
     )

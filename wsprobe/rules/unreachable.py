@@ -24,7 +24,7 @@ def check(place: tuple[Observation, Path]) -> Iterator[Finding]:
         return
     tried = f" Tried: {', '.join(hop.addresses)}." if hop.addresses else ""
     yield RULE.finding(
-        f"{hop.name} could not connect: {hop.failure.message}.{tried}",
+        f"{hop.name} could not connect: {hop.failure.message.rstrip('.')}.{tried}",
         Place(hop=hop.name, part="failure", shows=hop.failure.message),
         segment=(hop.name, None),
         fix="Check the name, the port, and that something listens there; a firewall drops, a closed port refuses.",

@@ -17,8 +17,8 @@ Good:
 from collections.abc import Iterator
 
 from wsprobe.headers import Value, values_of
-from wsprobe.model import Finding, Observation
-from wsprobe.path import Pair
+from wsprobe.model import Finding, Observation, Severity
+from wsprobe.path import SWITCHING, Pair, code_of
 from wsprobe.rules import Rule, answer_place, header_place, pairs
 from wsprobe.wording import what_stands_between
 
@@ -32,14 +32,15 @@ def check(pair: Pair) -> Iterator[Finding]:
     if not pair.outer.handshake or not pair.outer.handshake.asked or _lost(pair.outer):
         return
     lost = _lost(pair.inner)
-    if not lost or pair.path.upgraded:
+    if not lost:
         return
-    names = " and ".join(lost)
     yield RULE.finding(
-        f"The request asked for a WebSocket at {pair.outer.name} and arrived at {pair.inner.name} without {names}: "
-        f"an ordinary request. {what_stands_between(pair.segment)}",
+        f"The request asked for a WebSocket at {pair.outer.name} and did not at {pair.inner.name}: "
+        f"{' and '.join(f'{name} {_what(pair.inner, name)}' for name in lost)}.{_all_the_same(pair)} "
+        f"{what_stands_between(pair.segment)}",
         *(header_place(hop, "request", name, _values(hop, name)) for name in lost for hop in (pair.outer, pair.inner)),
         answer_place(pair.inner),
+        severity=Severity.WARNING if pair.path.upgraded else Severity.ERROR,
         segment=pair.segment,
         header=lost[0],
         fix=f"Between {pair.outer.name} and {pair.inner.name}, tell the proxy to pass upgrades on (nginx: "
@@ -54,6 +55,20 @@ def _lost(hop: Observation) -> list[str]:
         return list(_HALVES.values())
     flaws = hop.handshake.request_flaws if hop.handshake else ()
     return [name for flaw, name in _HALVES.items() if flaw in flaws]
+
+
+def _what(hop: Observation, name: str) -> str:
+    """What became of one half: a header that is there and says something else is not gone."""
+    found = _values(hop, name)
+    return f"says {', '.join(value.text for value in found)}" if found else "did not arrive"
+
+
+def _all_the_same(pair: Pair) -> str:
+    if not pair.path.upgraded:
+        return ""
+    if code_of(pair.inner) == SWITCHING:
+        return f" What answered {pair.inner.name} upgraded all the same; others refuse."
+    return " The client got its 101 all the same."
 
 
 def _values(hop: Observation, name: str) -> tuple[Value, ...]:

@@ -1,4 +1,4 @@
-"""The upgrade was answered with an HTTP error instead of 101.
+"""The upgrade was answered with an HTTP error, or with a page, instead of 101.
 
 Who answered is told by the hops that saw the answer. 401 and 403 speak of credentials or of the Origin, 404 of the
 route, 426 and 400 of an upgrade that arrived without its headers, 502 to 504 of what lies beyond the answering proxy.
@@ -12,24 +12,24 @@ Good:
 from collections.abc import Iterator
 
 from wsprobe.model import Confidence, Finding
-from wsprobe.path import Origin, Path, code_of
-from wsprobe.rules import Rule, answer_place, answers, observe_beyond
+from wsprobe.path import Origin, Path, Reach, code_of
+from wsprobe.rules import Rule, answer_place, answers, observe_beyond, origin_places, where_else
+from wsprobe.rules.redirected import target
 from wsprobe.wording import stretch
 
 RULE = Rule(__name__, needs=answers, rank=60)
 
-_REDIRECTS = range(300, 400)
 _WHY = {
-    400: "The request was not accepted as it arrived: too large a header, or an upgrade that lost its headers.",
+    400: "Usually the request was not accepted as it arrived: too large a header, or an upgrade that lost its headers.",
     401: "Credentials were asked for: none arrived, or not good ones. WWW-Authenticate says more.",
-    403: "Refused: credentials, the Origin, or a proxy that does not pass upgrades on (Envoy without upgrade_configs).",
-    404: "No such route for this request: upgrades may be routed elsewhere, or the Host was rewritten.",
-    426: "The request arrived without its upgrade headers.",
-    431: "A header was too large.",
-    500: "The handler failed before it accepted.",
-    502: "The proxy got no usable answer from its upstream.",
-    503: "The proxy has no upstream to ask.",
-    504: "The upstream did not answer in time.",
+    403: "Usually credentials, the Origin, or a proxy that does not pass upgrades on (Envoy without upgrade_configs).",
+    404: "Usually no such route for this request: upgrades are routed elsewhere, or the Host was rewritten.",
+    426: "Usually the request arrived without its upgrade headers.",
+    431: "Usually a header was too large.",
+    500: "Usually the handler failed before it accepted; some proxies say so of an upstream that they cannot use.",
+    502: "Usually a proxy got no usable answer from its upstream.",
+    503: "Usually a proxy has no upstream to ask.",
+    504: "Usually an upstream did not answer in time.",
 }
 
 
@@ -37,27 +37,28 @@ def check(refusal: tuple[Path, int]) -> Iterator[Finding]:
     """One finding per refusal; a redirection is told by a rule of its own."""
     path, code = refusal
     where = path.where_answered(code)
-    if code in _REDIRECTS or where is None or not path.asks_for_websocket:
+    if where is None or target(path, code) is not None:
         return
-    silent = "".join(f" {name} has no record of this request." for name in path.trace.silent)
+    silent = "".join(f" {name} recorded other traffic and no request with its ids." for name in path.trace.silent)
+    ordered = where.reach is not Reach.UNORDERED
+    settled = where.in_application or where.reach is Reach.BETWEEN
     yield RULE.finding(
-        f"The upgrade was answered with {code} instead of 101. {_source(path, where)}{silent}",
-        *(answer_place(hop) for hop in path.hops if hop.response),
-        confidence=Confidence.PROVEN,
-        segment=where.segment if where.at_end or where.segment[1] else None,
+        f"The upgrade was answered with {code} instead of 101. {_source(where)}{silent}",
+        *origin_places(path, where, answer_place),
+        confidence=Confidence.PROVEN if ordered else Confidence.POSSIBLE,
+        segment=where.segment,
         fix=_WHY.get(code, "Read what the answer says, and the log of what gave it."),
-        untested=() if where.in_application else (f"what lies {stretch(where.segment)}",),
-        next_=() if where.in_application or where.segment[1] else observe_beyond(where.hop),
+        others=() if ordered else where_else(where),
+        untested=() if where.in_application or not where.segment else (f"what lies {stretch(where.segment)}",),
+        next_=() if settled else observe_beyond(path, where.hop),
     )
 
 
-def _source(path: Path, where: Origin) -> str:
-    if where.in_application:
-        return f"The application at {where.hop.name} answered so."
-    inner = where.segment[1]
-    if inner:
-        seen = next(hop for hop in path.hops if hop.name == inner)
-        code = code_of(seen)
-        what = f"saw {code}" if code else "saw no answer"
-        return f"The answer was made between {where.hop.name} and {inner}, which {what}."
-    return f"The answer came from beyond {where.hop.name}."
+def _source(where: Origin) -> str:
+    inner = where.inner
+    if where.in_application or inner is None:
+        return f"The answer came from {where.words}."
+    if inner.failure and inner.response is None:  # mitmproxy's recorder answers in its own name then
+        return f"The answer was made between {where.hop.name} and {inner.name} or there: {inner.name} got none itself."
+    code = code_of(inner)
+    return f"The answer was made {where.words}; {inner.name} saw {code or 'no answer'}."
