@@ -1,5 +1,6 @@
 """`wsprobe trace` against real servers: what it sends, what it tells of the answer, and of the end."""
 
+import base64
 import re
 import socket
 import struct
@@ -43,7 +44,7 @@ def test_key_trace_id_and_traceparent_are_the_same_octets() -> None:
     assert wire.accept(request.get("sec-websocket-key") or "")
     assert re.fullmatch(rf"00-{id_}-[0-9a-f]{{16}}-01", request.get("traceparent") or "")
     key = request.get("sec-websocket-key") or ""
-    assert key == __import__("base64").b64encode(bytes.fromhex(id_)).decode()
+    assert base64.b64decode(key).hex() == id_
     assert id_.endswith("0000"), "the main request is number 0 of its run"
 
 
@@ -298,7 +299,7 @@ def test_a_loop_of_redirections_is_bounded() -> None:
     assert len(app.requests) == 10
 
 
-@pytest.mark.parametrize("location", ["ftp://127.0.0.1/", "http://[/", "mailto:x@y", "javascript:alert(1)", "//"])
+@pytest.mark.parametrize("location", ["ftp://127.0.0.1/", "http://[/", "mailto:x@y", "javascript:alert(1)", ""])
 def test_a_location_that_cannot_be_followed_is_the_end(location: str) -> None:
     with Backend(redirects(location)) as app:
         ran = trace(f"ws://127.0.0.1:{app.port}/", "--location")
@@ -336,7 +337,7 @@ def test_a_name_that_cannot_be_looked_up(name: str) -> None:
 
 
 def test_a_request_that_is_never_answered() -> None:
-    with Backend(lambda exchange: exchange.done.wait(3) and None) as app:
+    with Backend(lambda exchange: list(exchange.chunks()).clear()) as app:
         ran = trace(f"ws://127.0.0.1:{app.port}/", "--max-time", "0.5")
     failure = client(ran)["failure"]
     assert (failure["phase"], failure["kind"]) == ("response", "timed out")
@@ -376,8 +377,8 @@ def test_an_answer_that_is_none_is_a_finding(raw: bytes) -> None:
 def test_a_101_may_spell_its_headers_as_it_likes() -> None:
     def answer(exchange: Exchange) -> None:
         key = wire.accept(exchange.request.get("sec-websocket-key") or "")
-        head = f"HTTP/1.1 101 X\r\nupgrade: WebSocket\r\nCONNECTION: keep-alive, UPGRADE\r\nSEC-WEBSOCKET-ACCEPT: {key}\r\n"
-        exchange.send(head.encode() + b"\r\n" + wire.close(1000))
+        lines = ["upgrade: WebSocket", "CONNECTION: keep-alive, UPGRADE", f"SEC-WEBSOCKET-ACCEPT: {key}", "", ""]
+        exchange.send("\r\n".join(["HTTP/1.1 101 X", *lines]).encode() + wire.close(1000))
         list(exchange.frames())
 
     with Backend(answer) as app:

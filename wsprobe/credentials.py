@@ -6,13 +6,14 @@ import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import pairwise
 
 from wsprobe.model import Jwt
 
 _SECRET_NAME = re.compile(
-    r"token|key|secret|auth|session|passw|passphrase|^pass$|pwd|ticket|jwt|credential|signature|^sig$|^code$|bearer"
-    r"|sess_?id|(?:^|[._-])(?:sid|otp|pin)$|csrf|xsrf|hmac|saml|cookie|assertion|oidc|principal|client-?cert"
-    r"|x-forwarded-(?:user|email|preferred-username|groups)|x-goog-authenticated",
+    r"token|key|secret|auth|session|passw|passphrase|pwd|ticket|jwt|credential|signature|^sig$|^code$|bearer"
+    r"|sess_?id|(?:^|[._-])(?:sid|otp|pin|pw|pass)$|csrf|xsrf|hmac|saml|cookie|assertion|oidc|principal|client-?cert"
+    r"|x-forwarded-(?:user|email|preferred-username|groups)|x-goog-authenticated|remote-user|userinfo",
     re.IGNORECASE,
 )
 # They look like the above and say why a handshake failed, or hold nothing secret (RFC 6455, 11.3; RFC 9110, 11.6).
@@ -22,8 +23,8 @@ _TELLING_NAME = re.compile(
 )
 
 SCHEMES = frozenset(
-    "apikey aws4-hmac-sha256 basic bearer digest dpop gnap hoba hmac jwt mac mutual negotiate ntlm oauth privatetoken "
-    "scram-sha-1 scram-sha-256 signature splunk token vapid".split()
+    "apikey aws4-hmac-sha256 basic bearer digest dpop gnap hoba hmac jwt mac mutual negotiate ntlm oauth "  # noqa: SIM905  they read as words
+    "privatetoken scram-sha-1 scram-sha-256 signature splunk token vapid".split()
 )
 """Authentication schemes that may be told beside a credential (RFC 9110, 11.1, and common use)."""
 
@@ -56,9 +57,11 @@ _JWT_PARTS = 3
 _MAX_SHOWN = 200
 _MAX_CACHED = 64
 _SEPARATORS = re.compile(r"[._/\-]")
-_KUBERNETES = re.compile(r"base64url\.bearer\.authorization\.k8s\.io\.|base64url\.bearer\.authorization\.", re.IGNORECASE)
+_KUBERNETES = re.compile(
+    r"base64url\.bearer\.authorization\.k8s\.io\.|base64url\.bearer\.authorization\.", re.IGNORECASE
+)
 _PROTOCOL_MARKERS = frozenset(
-    "authorization bearer token access_token access-token jwt auth apikey api-key api_key ticket".split()
+    "authorization bearer token access_token access-token jwt auth apikey api-key api_key ticket".split()  # noqa: SIM905
 )
 
 
@@ -115,14 +118,14 @@ def _secret_from(element: str, *, marked: bool) -> int:
 
 def looks_opaque(text: str) -> bool:
     """Whether a part of a path or the name of a subprotocol is rather a value that somebody drew at random."""
-    return any(_is_run(run) for run in _SEPARATORS.split(text)) or len(text) > 64  # noqa: PLR2004  no name is that long
+    return any(_is_run(run) for run in _SEPARATORS.split(text)) or len(text) > 64
 
 
 def _is_run(run: str) -> bool:
     """A run of letters and digits that no protocol name has: long and mixed, or very long."""
     mixed = any(c.isdigit() for c in run[1:-1]) and any(c.isalpha() for c in run)
     cased = any(c.islower() for c in run) and any(c.isupper() for c in run[1:])
-    return len(run) >= 8 and (mixed or (cased and len(run) >= 14)) or len(run) >= 24  # noqa: PLR2004  see above
+    return (len(run) >= 8 and (mixed or (cased and len(run) >= 14))) or len(run) >= 24
 
 
 def guessable(secret: str) -> bool:
@@ -131,22 +134,22 @@ def guessable(secret: str) -> bool:
     Only what looks random counts: a signed token, or 32 hex digits or 24 mixed letters and digits with the many
     changes of class that chance makes and words do not.
     """
-    if len(secret) < 24:  # noqa: PLR2004  the least in which 128 bits of letters and digits fit
+    if len(secret) < 24:
         return True
     if inner := _decoded(secret):
         return guessable(inner)
     if JWT.fullmatch(secret):
         parts = secret.split(".")
-        return len(parts) < _JWT_PARTS or len(parts[2]) < 22 or len(set(parts[2])) < 10  # noqa: PLR2004  128 bits
-    if re.fullmatch(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", secret):
-        return True  # RFC 9562: 122 bits at best, and of the older versions a clock and an address
+        return len(parts) < _JWT_PARTS or len(parts[2]) < 22 or len(set(parts[2])) < 10
     if re.fullmatch(r"[0-9a-f]{32,}", secret):
-        return len(set(secret)) < 8  # noqa: PLR2004  sixteen are expected of chance
-    if not re.fullmatch(r"[A-Za-z0-9_+/=.~-]{24,}", secret) or len(set(secret)) < 14:  # noqa: PLR2004
+        return len(set(secret)) < 8
+    # RFC 9562: a UUID has 122 bits at best, and the older versions are made of a clock and an address.
+    uuid = re.fullmatch(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", secret)
+    if uuid or not re.fullmatch(r"[A-Za-z0-9_+/=.~-]{24,}", secret) or len(set(secret)) < 14:
         return True
     kinds = ["d" if c.isdigit() else "u" if c.isupper() else "l" if c.islower() else "o" for c in secret]
-    changes = sum(a != b for a, b in zip(kinds, kinds[1:], strict=False))
-    return changes < 0.45 * len(secret)  # noqa: PLR2004  chance gives 0.65 of base64, words far less
+    changes = sum(a != b for a, b in pairwise(kinds))
+    return changes < 0.45 * len(secret)
 
 
 def _decoded(secret: str) -> str | None:
@@ -181,7 +184,7 @@ def read_jwt(token: str) -> Jwt | None:
         exp=_number(claims.get("exp")),
         nbf=_number(claims.get("nbf")),
         iat=_number(claims.get("iat")),
-        scope=_texts(scope.split() if isinstance(scope, str) else scope if isinstance(scope, list) else []),
+        scope=_texts([*scope.split()] if isinstance(scope, str) else scope if isinstance(scope, list) else []),
         claims=_texts(list(claims)),
     )
 
@@ -215,5 +218,6 @@ def _texts(items: list[object]) -> tuple[str, ...]:
 
 
 def _number(value: object) -> float | None:
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12  # noqa: PLR2004
-    return float(value) if usable else None  # type: ignore[arg-type]  `usable` says that it is a number
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e12:
+        return None  # not a number, or none that is a time
+    return float(value)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from wsprobe import __version__
-from wsprobe.headers import Edit, Kind, Value, is_credential, permitted, same, values_of
+from wsprobe.headers import Edit, Kind, Value, diff, is_credential, permitted, values_of
 from wsprobe.join import CLIENT
 from wsprobe.model import (
     Cell,
@@ -34,13 +34,10 @@ _HANDSHAKE = ("upgrade", "connection", "host", "origin")
 
 
 def diagnose(trace: Trace, *, subject: str | None = None, browser: bool = False) -> Report:
-    """Judges one trace. `subject` names what was traced; `browser` holds it to the rules of a web page."""
-    path = Path(trace, browser)
-    findings: list[Finding] = []
-    skips: list[Skip] = []
-    for result in judge(path):
-        (findings if isinstance(result, Finding) else skips).append(result)  # type: ignore[arg-type]  by its type
-    findings.sort(key=lambda finding: (_SEVERITY[finding.severity], rank(finding.rule)))
+    """Judges one trace of at least one hop. `subject` names what was traced; `browser` holds it to a page's rules."""
+    path = Path(trace, browser, subject)
+    results = tuple(judge(path))
+    findings = sorted((result for result in results if isinstance(result, Finding)), key=_weight)
     verdict = next((finding for finding in findings if finding.severity is not Severity.NOTE), None)
     return Report(
         version=__version__,
@@ -49,7 +46,7 @@ def diagnose(trace: Trace, *, subject: str | None = None, browser: bool = False)
         trace=trace,
         verdict=verdict,
         findings=tuple(findings),
-        skips=tuple(skips),
+        skips=tuple(result for result in results if isinstance(result, Skip)),
         controls=(),
         next=tuple(dict.fromkeys(step for finding in findings for step in finding.next)),
         redactions=manifest(trace),
@@ -58,6 +55,11 @@ def diagnose(trace: Trace, *, subject: str | None = None, browser: bool = False)
         unobserved=_unobserved(path),
         alters=tuple(f"{hop.name}: {'; '.join(hop.recorder.alters)}" for hop in trace.hops if hop.recorder.alters),
     )
+
+
+def _weight(finding: Finding) -> tuple[int, int]:
+    """What matters more first, and of equal weight the cause before its effect."""
+    return _SEVERITY[finding.severity], rank(finding.rule)
 
 
 def collect(reports: Sequence[Report]) -> Reports:
@@ -121,7 +123,7 @@ def _outcome(hop: Observation) -> str:
     if hop.failure:
         return hop.failure.message
     code = code_of(hop)
-    if hop.response and code != 101:  # noqa: PLR2004
+    if hop.response and code != 101:
         return f"answered {hop.response.start_line.partition(' ')[2] or hop.response.start_line}"
     return ending(hop)
 
@@ -156,14 +158,16 @@ def _rows(path: Path, kind: str) -> list[Row]:
             names.setdefault(key, name)
     rows = []
     for key, name in names.items():
-        columns = [None if values is None else tuple(values.get(key, (name, []))[1]) for values in seen]
-        cells = _cells(columns)
+        columns = [None if values is None else values.get(key, (name, []))[1] for values in seen]
+        edits = _edits(name, columns)
+        cells = _cells(columns, edits, ordered=path.trace.order is not None)
+        reasons = [permitted(edit) for edit in edits if edit and edit.kind not in {Kind.SAME, Kind.UNCOMPARED}]
         rows.append(
             Row(
                 message=kind,
                 name=name,
                 cells=tuple(cells if kind == "request" else cells[::-1]),
-                note=_note(name, columns),
+                note=reasons[0] if reasons and all(reasons) else None,
             )
         )
     return sorted(rows, key=_interest)
@@ -173,43 +177,41 @@ def _message(hop: Observation, kind: str) -> bool:
     return (hop.request if kind == "request" else hop.response) is not None
 
 
-def _cells(columns: list[tuple[Value, ...] | None]) -> list[Cell]:
-    cells, last = [], None
+def _edits(name: str, columns: list[list[Value] | None]) -> list[Edit | None]:
+    """What happened to a header on its way to each hop, None where there is nothing before it to compare with."""
+    edits: list[Edit | None] = []
+    last: list[Value] | None = None
     for column in columns:
+        known = column is not None and last is not None and bool(column or last)
+        edits.append(diff(_one(name, last), _one(name, column))[0] if known else None)
+        last = last if column is None else column
+    return edits
+
+
+def _one(name: str, values: list[Value] | None) -> dict[str, tuple[str, list[Value]]]:
+    return {name.lower(): (name, values)} if values else {}
+
+
+def _cells(columns: list[list[Value] | None], edits: list[Edit | None], *, ordered: bool) -> list[Cell]:
+    """The state at each hop. Where the order is not known a difference has no direction: it is only not compared."""
+    altered = State.ALTERED if ordered else State.UNCOMPARED
+    states = {Kind.ALTERED: altered, Kind.MERGED: altered, Kind.UNCOMPARED: State.UNCOMPARED}
+    cells = []
+    for column, edit in zip(columns, edits, strict=True):
         if column is None:
             cells.append(Cell(state=State.UNOBSERVED))
-            continue
-        cells.append(_cell(last, column))
-        last = column or last
+        elif not column:
+            cells.append(Cell(state=State.ABSENT))
+        else:
+            state = states.get(edit.kind, State.PRESENT) if edit else State.PRESENT
+            cells.append(Cell(state=state, value=", ".join(value.text for value in column)))
     return cells
-
-
-def _cell(last: tuple[Value, ...] | None, column: tuple[Value, ...]) -> Cell:
-    if not column:
-        return Cell(state=State.ABSENT)
-    text = ", ".join(value.text for value in column)
-    if last is None:
-        return Cell(state=State.PRESENT, value=text)
-    verdicts = [same(a, b) for a, b in zip(last, column, strict=False)]
-    if len(last) != len(column) or False in verdicts:
-        return Cell(state=State.ALTERED, value=text)
-    return Cell(state=State.PRESENT if all(verdicts) else State.UNCOMPARED, value=text)
-
-
-def _note(name: str, columns: list[tuple[Value, ...] | None]) -> str | None:
-    """Why the first change of a row is one that a proxy may make."""
-    known = [column for column in columns if column is not None]
-    for before, after in zip(known, known[1:], strict=False):
-        kind = Kind.ADDED if not before else Kind.REMOVED if not after else Kind.ALTERED
-        if before != after and (before or after) and [v.bare for v in before] != [v.bare for v in after]:
-            return permitted(Edit(name, kind, before, after))
-    return None
 
 
 def _interest(row: Row) -> tuple[int, int]:
     differs = any(cell.state in {State.ABSENT, State.ALTERED} for cell in row.cells)
     weight = 0 if differs and row.note is None else 1 if is_credential(row.name) else 2
-    if weight == 2 and row.name.lower() not in _HANDSHAKE and not row.name.lower().startswith("sec-websocket-"):  # noqa: PLR2004
+    if weight == 2 and row.name.lower() not in _HANDSHAKE and not row.name.lower().startswith("sec-websocket-"):
         weight = 3 if differs else 4
     return (0 if row.message == "request" else 1), weight
 
@@ -232,8 +234,10 @@ def _unobserved(path: Path) -> tuple[str, ...]:
     if names[0] != CLIENT:
         said.append(f"{stretch((None, names[0]))}: nothing was observed")
     said += [f"{name}: it recorded other traffic and nothing of this request" for name in path.trace.silent]
-    said += [f"{len(path.trace.retries)} further tries of the same request at an inner hop"] if path.trace.retries else []
+    for name, times in Counter(hop.name for hop in path.trace.retries).items():
+        tries = "1 other try" if times == 1 else f"{times} other tries"
+        said.append(f"{tries} of this request at {name}, which failed; the one that can have been answered was judged")
     if path.trace.ambiguous:
         others = ", ".join(sorted({hop.name for hop in path.trace.ambiguous}))
-        said.append(f"what of {others} belongs to this connection: several share its id, and none was guessed")
+        said.append(f"what else {others} saw under the same ids: it may be of another request, and none was guessed")
     return (*said, *path.trace.problems)

@@ -21,6 +21,7 @@ _FOLLOWED = 8
 _ESCAPES = re.compile(r"[%\\&]")
 _UNICODE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _WORD = re.compile(r"[^\s\"<>\ue000\ue001]+")
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z]{2,8});")
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 _DIVIDERS = re.compile(r"[\s.,:;|=&/'\"()\[\]{}<>]+")
 
@@ -52,7 +53,8 @@ class Echoes:
     def stand_in(self, text: str) -> bool:
         """Whether any of the secrets can be read in a text, however it is spelled."""
         return any(secret in text for secret in self._marks) or (
-            bool(_ESCAPES.search(text)) and any(secret in plain for plain in (_unescaped(text),) for secret in self._marks)
+            bool(_ESCAPES.search(text))
+            and any(secret in plain for plain in (_unescaped(text),) for secret in self._marks)
         )
 
     def hide(self, text: str, hidden: Hide, *, words_too: bool = True) -> str:
@@ -106,7 +108,7 @@ def _unescaped(text: str) -> str:
             break
         text = unquote(text)
     text = _UNICODE.sub(lambda match: chr(int(match[1], 16)), text)
-    return html.unescape(text).replace("\\", "")
+    return _ENTITY.sub(lambda match: html.unescape(match[0]), text).replace("\\", "")
 
 
 def _token_forms(secret: str) -> set[str]:
@@ -120,35 +122,35 @@ def _forms(secret: str) -> set[str]:
     if _PLAIN.fullmatch(secret):
         decoded = _decoded(secret)
         return {secret} if decoded is None else {secret, decoded, decoded.partition(":")[2]}
-    forms = {secret, secret.strip("\"'"), secret.rstrip("="), unquote(secret), quote(secret, safe="")}
-    forms |= {_recoded(form) for form in tuple(forms) if not form.isascii()}
-    decoded = _decoded(secret)
-    if decoded:
-        forms |= {decoded, decoded.partition(":")[2]}  # RFC 7617: a user and a password
+    forms = {secret, secret.strip("\"'"), secret.rstrip("="), unquote(secret), quote(secret, safe="", errors="replace")}
     for form in tuple(forms):
         parts = _DIVIDERS.split(form)
         forms |= {part for part in parts if len(parts) > 1 and len(part) >= _FOLLOWED and _telling(part)}
-    return forms
+    for decoded in filter(None, map(_decoded, tuple(forms))):
+        forms |= {decoded, decoded.partition(":")[2]}  # RFC 7617: a user and a password
+    return forms.union(*(_recoded(form) for form in forms if not form.isascii()))
 
 
 def _telling(part: str) -> bool:
     """Whether a part of a value tells something: words and dates stand everywhere."""
-    return not is_prose(part) and (not part.isdigit() or len(part) > 11)  # noqa: PLR2004  longer than a time
+    return not is_prose(part) and (not part.isdigit() or len(part) > 11)
 
 
-def _recoded(text: str) -> str:
-    """Text of a header, which is latin-1, as the UTF-8 that it may have been."""
-    try:
-        return text.encode("latin-1").decode()
-    except UnicodeError:
-        return text.encode("utf-8", "replace").decode("latin-1")
+def _recoded(text: str) -> set[str]:
+    """Text in the encodings that it can have elsewhere: a header is latin-1 here, a body UTF-8 if it can be."""
+    octets = text.encode("utf-8", "replace"), text.encode("latin-1", "replace")
+    return {octets[0].decode("latin-1"), octets[1].decode("utf-8", "replace")}
 
 
 def _decoded(secret: str) -> str | None:
     try:
-        text = base64.b64decode(
+        octets = base64.b64decode(
             secret.replace("+", "-").replace("/", "_") + "=" * (-len(secret) % 4), b"-_", validate=True
-        ).decode()
+        )
     except (binascii.Error, ValueError):
         return None
+    try:
+        text = octets.decode()
+    except UnicodeDecodeError:
+        text = octets.decode("latin-1")
     return text if text.isprintable() else None

@@ -5,7 +5,6 @@ others are skipped without a copy. What breaks the standard is told and counted,
 framing allows.
 """
 
-from collections.abc import Callable
 from typing import Protocol
 
 from wsprobe.model import Count
@@ -42,17 +41,19 @@ class FrameCounter:
     """
 
     __slots__ = (
-        "_frames",
+        "_binary",
+        "_binary_octets",
         "_fragmented",
         "_head",
         "_masked",
-        "_need",
-        "_octets",
+        "_odd",
         "_opaque",
-        "_payload",
+        "_others",
         "_reserved",
         "_sink",
         "_skip",
+        "_text",
+        "_text_octets",
         "closed",
         "last",
     )
@@ -61,24 +62,25 @@ class FrameCounter:
         self._sink = sink
         self._masked = _MASKED if masked else 0
         self._reserved = reserved
-        self._frames = [0] * 16
-        self._octets = [0] * 16
+        # Numbers of their own for what nearly all frames are: an idle connection should take little memory.
+        self._text = self._text_octets = self._binary = self._binary_octets = 0
+        self._others: dict[int, tuple[int, int]] | None = None  # frames and octets by opcode
         self._skip = 0
         self._head = b""
-        self._need = 0
-        self._payload: Callable[[bytes, float], None] | None = None
         self._fragmented = False
         self._opaque = False
+        self._odd = False  # whether any of these, or the end, keeps the next bytes from being the plain case
         self.closed = False
         self.last: float | None = None
 
     @property
     def counts(self) -> dict[str, Count]:
         """Frames and payload octets so far, by the name of the opcode."""
+        found = {1: (self._text, self._text_octets), 2: (self._binary, self._binary_octets), **(self._others or {})}
         return {
-            OPCODES.get(code, f"reserved {code}"): Count(frames=frames, bytes=self._octets[code])
-            for code, frames in enumerate(self._frames)
-            if frames
+            OPCODES.get(code, f"reserved {code}"): Count(frames=found[code][0], bytes=found[code][1])
+            for code in sorted(found)
+            if found[code][0]
         }
 
     @property
@@ -90,19 +92,18 @@ class FrameCounter:
         """Takes the next bytes, which came at time `at`."""
         self.last = at
         end = len(data)
-        if self._skip >= end:
-            self._skip -= end
+        pos = self._skip
+        if pos >= end:
+            self._skip = pos - end
             return
-        if self._head or self._opaque or self.closed or self._fragmented:
+        if self._odd:
             self._slow(data, at)
             return
-        pos, self._skip = self._skip, 0
-        frames, octets, masked = self._frames, self._octets, self._masked
+        masked = self._masked
         while pos + 1 < end:
-            first, second = data[pos], data[pos + 1]
-            size = second & 0x7F
+            first, size = data[pos], data[pos + 1] ^ masked
             # The plain case, without a call: a whole data frame that is not fragmented, of up to 64 KiB.
-            if (first != 0x81 and first != 0x82) or (second & 0x80) != masked or size == 127:  # noqa: PLR1714, PLR2004
+            if size > 126 or (first != 0x82 and first != 0x81):  # noqa: PLR1714, PLR2004  a set would take longer
                 break
             begin = pos + 2
             if size == 126:  # noqa: PLR2004
@@ -112,20 +113,30 @@ class FrameCounter:
                 if size < 126:  # noqa: PLR2004
                     break
                 begin += 2
-            begin += 4 if masked else 0
+            if masked:
+                begin += 4
             if begin > end:
                 break
-            frames[first & 15] += 1
-            octets[first & 15] += size
+            if first == 0x82:  # noqa: PLR2004
+                self._binary += 1
+                self._binary_octets += size
+            else:
+                self._text += 1
+                self._text_octets += size
             pos = begin + size
-        if pos > end:
+        if pos >= end:
             self._skip = pos - end
-        elif pos < end:
+        else:
+            self._skip = 0
             self._slow(data[pos:] if pos else data, at)
 
     def _slow(self, data: bytes, at: float) -> None:
-        """Frame by frame, whatever they are: the head is collected until it is whole, then judged."""
-        data = self._head + data
+        """Frame by frame, whatever they are."""
+        self._read(self._head + data, at)
+        self._odd = bool(self._head) or self._opaque or self.closed or self._fragmented
+
+    def _read(self, data: bytes, at: float) -> None:
+        """The head of a frame is collected until it is whole, then judged."""
         self._head = b""
         pos, end = 0, len(data)
         while pos < end and not self._opaque:
@@ -170,8 +181,16 @@ class FrameCounter:
     def _count(self, first: int, second: int, length: int, at: float) -> None:
         """Counts one frame and tells what RFC 6455, 5.2, 5.4 and 5.5 do not allow of it."""
         opcode, final = first & 15, first & _FIN
-        self._frames[opcode] += 1
-        self._octets[opcode] += length
+        if opcode == 1:
+            self._text += 1
+            self._text_octets += length
+        elif opcode == 2:  # noqa: PLR2004
+            self._binary += 1
+            self._binary_octets += length
+        else:
+            self._others = self._others or {}
+            frames, octets = self._others.get(opcode, (0, 0))
+            self._others[opcode] = frames + 1, octets + length
         if self.closed:
             self._tell("a frame after the close frame", OPCODES.get(opcode, f"opcode {opcode}"), at)
         if (second & _MASKED) != self._masked:

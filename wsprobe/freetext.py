@@ -22,6 +22,7 @@ class Span(NamedTuple):
 
 
 _MAX_DECODED = 4
+_MAX_SENTENCE = 20
 _ENTITY = r"&(?:quot|apos|#0*3[49]|#[xX]2[27]);"
 _SUSPECT = re.compile(r"[=:@<%]|eyJ|eyA|ew[0ok]|ZXlK|[\"'],|\s[\"'`]?[^\s\"'`]{6}|/[^/?]{8}|\?[^=]{16}")
 # A token whose own base64 was encoded once more, as Kubernetes does it for a subprotocol.
@@ -30,9 +31,14 @@ _USERINFO = re.compile(
     r"(?://|\\/\\/)(?:([^/\s?#\"<>\\\ue000]+)@"
     # A password with a slash in it is no URL any more, and people write it all the same.
     r"|([^/\s\"<>@:\ue000]{1,256}:(?!\d{1,5}(?:[/?#\s\"'<]|$))[^\s\"<>@\ue000]{0,256})@)"
+    # Without a scheme, as in CONNECT or in what somebody typed.
+    r"|(?<![^\s\"'(=,])(?!(?:mailto|sips?|xmpp|acct):)([^\s/:@\"'<>\ue000]{1,256}:(?!//)[^\s@\"'<>\ue000]{1,256})@"
 )
-_SCHEME = re.compile(
-    rf"""\b({"|".join(sorted(SCHEMES))})\s+["'`]?([A-Za-z0-9._~+/=-]{{6,}})""", re.IGNORECASE
+_SCHEME = re.compile(rf"""\b({"|".join(sorted(SCHEMES))})\s+["'`]?([A-Za-z0-9._~+/=-]{{6,}})""", re.IGNORECASE)
+_SPOKEN = re.compile(
+    r"\b(token|key|password|passwd|secret|session|ticket|cookie|credentials?)(?:\s+(?:is|was|of|id))?\s+[\"'`(]?"
+    r"([^\s\"'`()<>,;\ue000]{6,})",
+    re.IGNORECASE,
 )
 _AUTH_PARAM = re.compile(
     r"(?:realm|scope|error\w*|charset|nonce|opaque|algorithm|qop|stale|domain|uri|username|title|resource\w*)=",
@@ -44,13 +50,13 @@ _NAME = re.compile(
 _LISTED = re.compile(r"([\"'])([\w.%-]++)\1\s*+,\s*+(?:[\"']?value[\"']?\s*+[=:]\s*+)?(?=b?[\"'])")
 _QUOTE = re.compile(rf"[bu]?(\\*)([\"'`]|{_ENTITY})")
 _KEY_END = re.compile(r"[\"']\s*+:")
-_ANY_QUOTE = re.compile(r"(\\*+)([\"'`])")
-_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
+_ANY_QUOTE = re.compile(r"(?<!\\)(\\*+)([\"'`])")
+_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _PLAIN = re.compile(r"(?:[^\s\"&<>\\\ue000]|\\(?![\"'nrtu]))++")
 _LINE = re.compile(r"[^\r\n\"<>\\\ue000]++")
 _WHOLE_LINE = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
 _PAIR = re.compile(r"[?&#;]([^=&?#;\s]++)=([^&\s\ue000]++)")
-_BARE_QUERY = re.compile(r"\?([^=&?#\s\ue000]{16,})(?=[\s#]|$)")
+_BARE_QUERY = re.compile(r"\?([^=&?#\s\ue000]{16,}+)(?=[\s#]|$)")
 _SEGMENT = re.compile(r"/([\w.-]++)(?=/([\w.~%+=-]++))")
 _ELEMENT = re.compile(r"(?:<|&lt;)([\w:.-]++)(?:\s[^<>&]*+)?(?:>|&gt;)")
 _FIELD = re.compile(r"<(?:input|meta|param|button|option|property)\b[^<>]*+", re.IGNORECASE)
@@ -58,9 +64,9 @@ _FIELD_NAME = re.compile(r"\b(?:name|id|property|http-equiv)\s*+=\s*+[\"']?([\w.
 _FIELD_VALUE = re.compile(r"\b(?:value|content)\s*+=\s*+(?:\"([^\"]++)|'([^']++)|([^\s\"'>]++))", re.IGNORECASE)
 _PIECE = re.compile(r"[^\s\"'<>&=?;,/#\\|\ue000]++")
 _SAID = frozenset(
-    "a an and are as be but denied does empty expired failed false has have header in incorrect invalid is it missing "
-    "mismatch must no none not null of only or required revoked should the to true unknown unset was were will with "
-    "without wrong".split()
+    "a an and are as be but denied does empty expired failed false has have header in "  # noqa: SIM905  a sentence
+    "incorrect invalid is it missing mismatch must no none not null of only or required revoked should the to true "
+    "unknown unset was were will with without wrong".split()
 )
 """Words that begin an explanation of what is wrong with a password; any other word may be one."""
 
@@ -94,14 +100,14 @@ def find_tokens(text: str) -> list[Span]:
 def is_prose(value: str, name: str = "") -> bool:
     """Whether what follows a name tells why something failed, as in `token: expired` or `code: 401`."""
     word = value.rstrip(".,;:!?)'\"")
-    if not word.isascii() or len(word) > 40:  # noqa: PLR2004  longer than any word that explains
+    if not word.isascii() or len(word) > 40:
         return False
     if word.isdigit():
-        return len(word) <= 4  # noqa: PLR2004  a status or a close code
+        return len(word) <= 4
     if re.search(r"pass|pwd|secret", name, re.IGNORECASE):
         return word.lower() in _SAID
     return all(
-        part.isalpha() and len(part) <= 20 and (part.islower() or part.istitle() or part.isupper())  # noqa: PLR2004
+        part.isalpha() and len(part) <= 20 and (part.islower() or part.istitle() or part.isupper())
         for part in re.split(r"[-/_.]", word)
     )
 
@@ -149,6 +155,9 @@ def _behind_schemes(text: str) -> Iterator[Span]:
     for match in _SCHEME.finditer(text):
         if not _AUTH_PARAM.match(match[2]) and not is_prose(match[2]):
             yield Span(*match.span(2), "credentials", match[1])
+    for match in _SPOKEN.finditer(text):
+        if looks_opaque(match[2]):
+            yield Span(*match.span(2), match[1])
 
 
 def _named(text: str) -> Iterator[Span]:
@@ -218,7 +227,11 @@ def _balanced(text: str, at: int) -> int:
 def _line(text: str, at: int) -> tuple[int, int] | None:
     """The rest of a line of a dumped head, unless it is a sentence."""
     line = _LINE.match(text, at)
-    return line.span() if line and not all(is_prose(word) for word in line[0].split()) else None
+    if not line:
+        return None
+    words = line[0].split(None, _MAX_SENTENCE)
+    sentence = len(words) < _MAX_SENTENCE and all(is_prose(word) for word in words)
+    return None if sentence else line.span()
 
 
 def _word(text: str, at: int, name: str, sign: str) -> tuple[int, int] | None:

@@ -126,10 +126,9 @@ def _cells(value: Value) -> str:
     """The text with as many marks for each secret as it has characters, up to what a head can hold."""
     text = value.text
     for redaction in value.redactions:
-        grown = len(text) + redaction.length
-        text = (
-            text.replace(redaction.shown, "\0" * redaction.length, 1) if redaction.shown and grown < MAX_HEAD else text
-        )
+        grown = len(text) + redaction.length * text.count(redaction.shown)
+        if redaction.shown and grown < MAX_HEAD:
+            text = text.replace(redaction.shown, "\0" * redaction.length)
     return text
 
 

@@ -166,7 +166,7 @@ class BodyReader:
     def _chunked(self, data: bytes) -> bytes | None:
         """RFC 9112, 7.1: size line, that many octets, CRLF, …, a size of 0, trailers, an empty line."""
         while True:
-            if self._left > 2:  # noqa: PLR2004  the two are the CRLF behind the chunk
+            if self._left > 2:
                 piece = data[: self._left - 2]
                 self._take(piece)
                 self._left -= len(piece)
@@ -192,7 +192,7 @@ class BodyReader:
 
     def _chunk(self, line: bytes) -> bool:
         digits = line.partition(b";")[0].strip()
-        if not digits or len(digits) > 16 or digits.strip(b"0123456789abcdefABCDEF"):  # noqa: PLR2004  64 bits
+        if not digits or len(digits) > 16 or digits.strip(b"0123456789abcdefABCDEF"):
             return False
         size = int(digits, 16)
         self._trailers = size == 0
@@ -204,7 +204,7 @@ def status(start_line: str) -> int | None:
     """The status code of a status line, None where there is none (RFC 9112, 4)."""
     version, _, rest = start_line.partition(" ")
     digits = rest.partition(" ")[0]
-    good = version.startswith("HTTP/") and len(digits) == 3 and digits.isascii() and digits.isdigit()  # noqa: PLR2004
+    good = version.startswith("HTTP/") and len(digits) == 3 and digits.isascii() and digits.isdigit()
     return int(digits) if good else None
 
 
@@ -255,7 +255,7 @@ def request_body(headers: Iterable[Header]) -> int | None:
 
 def response_body(headers: Iterable[Header], code: int, asked: str) -> int | None:
     """The length of a response's body for a BodyReader (RFC 9112, 6.3); `asked` is the request's method."""
-    if asked == "HEAD" or code < 200 or code in {204, 304}:  # noqa: PLR2004
+    if asked == "HEAD" or code < 200 or code in {204, 304}:
         return 0
     return _declared(headers)
 

@@ -8,6 +8,7 @@ found in one place is also replaced in all others: an error page that echoes the
 import hashlib
 import hmac
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
@@ -37,13 +38,16 @@ _OPEN, _SHUT = "\ue000", "\ue001"
 _MARK = re.compile(f"{_OPEN}(\\d+){_SHUT}")
 _OPAQUE_SCHEMES = frozenset({"bearer", "token", "jwt", "apikey", "oauth", "privatetoken", "dpop", "splunk"})
 """Schemes whose credentials are drawn at random; those of all others may be made of a password (RFC 7617)."""
+_GLUED = re.compile(r"(\S+)\s+(\S.*)", re.DOTALL)
 _FRAME = frozenset({"host", "upgrade", "connection", "sec-websocket-extensions"})
 _IDS = frozenset({"sec-websocket-key", "sec-websocket-accept", "sec-websocket-version", "traceparent"})
 _HARMLESS_LENGTH, _HARMLESS_MOST = 160, 4096
 _harmless: set[str] = set()
 """Short texts in which nothing was found: the names and values that every connection brings along."""
 _ACCEPT, _DIGEST = "sec-websocket-accept", re.compile(r"[A-Za-z0-9+/]{27}=")
-_COOKIE_ATTRIBUTES = frozenset("expires max-age domain path secure httponly samesite partitioned priority".split())
+_COOKIE_ATTRIBUTES = frozenset(
+    ("expires", "max-age", "domain", "path", "secure", "httponly", "samesite", "partitioned", "priority")
+)
 
 
 def shared_key(text: str) -> bytes:
@@ -90,7 +94,7 @@ class Redactor:
             observation,
             request=self._clean[0],
             response=self._clean[1],
-            redactions=tuple(self._pass.found),
+            redactions=self._pass.told(),
             **texts,
         )
 
@@ -106,6 +110,9 @@ class Redactor:
             clean["anomalies"] = tuple(replace(one, detail=text("closes", one.detail)) for one in observation.anomalies)
         if observation.failure:
             clean["failure"] = replace(observation.failure, message=text("response", observation.failure.message))
+        if observation.verification and observation.verification.reason:
+            reason = text("request", observation.verification.reason)
+            clean["verification"] = replace(observation.verification, reason=reason)
         if observation.expectations:
             steps = observation.expectations
             clean["expectations"] = tuple(replace(step, what=text("closes", step.what)) for step in steps)
@@ -158,10 +165,9 @@ class _Pass:
         start_line = self._words(message.start_line, echoes=echoes)
         headers: list[Header] = []
         for index, header in enumerate(message.headers):
-            if echoes or _OPEN in header[1] or _OPEN in header[0]:
-                self._where = (kind, index)
-                header = self._words(header[0], echoes=echoes), self._value(*header, echoes=echoes)  # noqa: PLW2901
-            headers.append(header)
+            self._where = (kind, index)
+            marked = echoes or _OPEN in header[1] or _OPEN in header[0]
+            headers.append(self._finished_header(*header, echoes=echoes) if marked else header)
         self._where = (kind, None)
         return Message(start_line=start_line, headers=tuple(headers), body=body)
 
@@ -172,6 +178,10 @@ class _Pass:
             return f"[withheld {len(text)} characters: too many secrets to look for]"
         text = self._plain(text.replace(_OPEN, "\ufffd").replace(_SHUT, "\ufffd"))
         return self._words(self._echoes.hide_cut(text, self._again))
+
+    def _finished_header(self, name: str, value: str, *, echoes: bool) -> Header:
+        clean = self._words(name, echoes=echoes), self._value(name, value, echoes=echoes)
+        return (name, value) if clean == (name, value) else clean
 
     def _value(self, name: str, value: str, *, echoes: bool) -> str:
         """A header's value as it is written. What frames the exchange must stay readable."""
@@ -197,31 +207,38 @@ class _Pass:
 
     def _name(self, name: str) -> str:
         """A header's name; where the colon is missing, the value is in it."""
-        word, space, rest = name.partition(" ")
-        return f"{word} {self._replace(word, rest)}" if space and rest and is_secret_name(word) else self._plain(name)
+        glued = _GLUED.fullmatch(name)
+        if glued and is_secret_name(glued[1]):
+            return f"{glued[1]} {self._replace(glued[1], glued[2])}"
+        return self._plain(name)
 
     def _header(self, name: str, value: str) -> str:
         lowered = name.lower()
         if (lowered == "sec-websocket-key" and key_octets(value)) or (lowered == _ACCEPT and _DIGEST.fullmatch(value)):
             return value  # another one for each connection, and never a secret
-        if is_explaining_name(lowered):
-            return self._without(value, find_tokens(value))
         if lowered == "cookie":
-            return "; ".join(self._pair(part.strip()) for part in value.split(";"))
-        if lowered == "set-cookie":
+            clean = "; ".join(self._pair(part.strip()) for part in value.split(";"))
+        elif lowered == "set-cookie":
             first, *attributes = value.split(";")
-            return ";".join([self._pair(first), *(self._attribute(attribute) for attribute in attributes)])
-        if lowered == "sec-websocket-protocol":
-            elements = [element.strip() for element in value.split(",")]
-            pairs = secret_subprotocols(elements)
-            return ", ".join(
-                self._plain(shown) + (self._replace(name, secret) if secret else "") for shown, secret in pairs
-            )
-        if is_secret_name(lowered):
-            scheme, secret = split_scheme(value)
-            replaced = self._replace(name, secret, scheme) if secret else ""
-            return f"{scheme} {replaced}" if scheme else replaced
-        return self._plain(value)
+            clean = ";".join([self._pair(first), *(self._attribute(attribute) for attribute in attributes)])
+        elif lowered == "sec-websocket-protocol":
+            clean = ", ".join(self._subprotocol(name, value))
+        elif is_secret_name(lowered):
+            clean = self._credentials(name, value)
+        elif is_explaining_name(lowered):
+            clean = self._without(value, find_tokens(value))
+        else:
+            clean = self._plain(value)
+        return clean
+
+    def _credentials(self, name: str, value: str) -> str:
+        scheme, secret = split_scheme(value)
+        replaced = self._replace(name, secret, scheme) if secret else ""
+        return f"{scheme} {replaced}" if scheme else replaced
+
+    def _subprotocol(self, name: str, value: str) -> Iterator[str]:
+        for shown, secret in secret_subprotocols([element.strip() for element in value.split(",")]):
+            yield self._plain(shown) + (self._replace(name, secret) if secret else "")
 
     def _pair(self, pair: str) -> str:
         name, equals, value = pair.partition("=")
@@ -282,6 +299,15 @@ class _Pass:
         self._made.append(redaction)
         self._echoes.remember(secret, mark, token=token)
         return mark
+
+    def told(self) -> tuple[Redaction, ...]:
+        """What was replaced, by names that are no secrets themselves."""
+        if not self._echoes.stand_in("\n".join(redaction.name for redaction in self.found)):
+            return tuple(self.found)
+        return tuple(
+            replace(redaction, name="withheld") if self._echoes.stand_in(redaction.name) else redaction
+            for redaction in self.found
+        )
 
     def _note(self, redaction: Redaction) -> None:
         what = (redaction.message, redaction.header, redaction.name, redaction.shown)

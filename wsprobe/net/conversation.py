@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 
@@ -44,97 +45,112 @@ class Await:
 Steps = tuple[Send | Await, ...]
 
 
-async def converse(
-    connection: aiohttp.ClientWebSocketResponse, steps: Steps, *, within: float, came: list[float]
-) -> bool:
-    """Goes through the steps up to the first that is not done within that many seconds.
+class Conversation:
+    """What is said on one connection; `came` are the times, of `time.monotonic()`, at which awaited messages came.
 
-    `came` gets the time, of `time.monotonic()`, at which each awaited message came. False where one did not, or the
-    connection ended before.
+    aiohttp takes a receive that was cancelled for a broken connection, and makes no closing handshake then: so one
+    goes on in the background, and only the wait for it ends.
     """
-    for step in steps:
-        if isinstance(step, Send):
-            if not await _sent(connection, step.data, within):
+
+    def __init__(self, connection: aiohttp.ClientWebSocketResponse) -> None:
+        self.came: list[float] = []
+        self._connection = connection
+        self._receiving: asyncio.Task[str | None] | None = None
+
+    async def take(self, steps: Steps, within: float) -> bool:
+        """Goes through the steps up to the first that is not done within that many seconds; False where one was not."""
+        for step in steps:
+            if isinstance(step, Send):
+                if not await self._sent(step.data, within):
+                    return False
+            elif not await self._awaited(step, within):
                 return False
-        elif not await _awaited(connection, step, within):
-            return False
-        else:
-            came.append(time.monotonic())
-    return True
+            else:
+                self.came.append(time.monotonic())
+        return True
 
-
-async def watch(connection: aiohttp.ClientWebSocketResponse, seconds: float) -> None:
-    """Takes whatever comes, until the connection ends or for so long."""
-    with contextlib.suppress(TimeoutError):  # it stayed open for as long as it was watched
-        async with asyncio.timeout(seconds):
-            while await _message(connection) is not None:
+    async def watch(self, seconds: float) -> None:
+        """Takes whatever comes, until the connection ends or for so long."""
+        deadline = time.monotonic() + seconds
+        with contextlib.suppress(TimeoutError):  # it stayed open for as long as it was watched
+            while await self._message(deadline) is not None:
                 continue
 
+    @contextlib.asynccontextmanager
+    async def pinging(self, every: float | None) -> AsyncIterator[None]:
+        """Sends a ping that often while the block runs; None sends none."""
+        task = asyncio.create_task(self._ping(every)) if every else None
+        try:
+            yield
+        finally:
+            await _ended(task)
 
-@contextlib.asynccontextmanager
-async def pinging(connection: aiohttp.ClientWebSocketResponse, every: float | None) -> AsyncIterator[None]:
-    """Sends a ping that often while the block runs; None sends none."""
-    task = asyncio.create_task(_ping(connection, every)) if every else None
-    try:
-        yield
-    finally:
-        if task:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+    async def close(self) -> None:
+        """The closing handshake (RFC 6455, 7.1.2), unless it was made already; bounded, whatever still comes."""
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._connection.close()
+        except TimeoutError:
+            pass  # the other side does not answer, or sends on and on: the wire tells
+        finally:
+            await _ended(self._receiving)
 
+    async def _sent(self, data: str | bytes, within: float) -> bool:
+        try:
+            async with asyncio.timeout(within):
+                if isinstance(data, str):
+                    await self._connection.send_str(data)
+                else:
+                    await self._connection.send_bytes(data)
+        except (ConnectionError, TimeoutError):  # the other side has closed, or does not read; the wire tells which
+            return False
+        return True
 
-async def close(connection: aiohttp.ClientWebSocketResponse) -> None:
-    """The closing handshake (RFC 6455, 7.1.2), unless it was made already; bounded, whatever the other side sends."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(CLOSE_SECONDS):
-            await connection.close()
-
-
-async def _sent(connection: aiohttp.ClientWebSocketResponse, data: str | bytes, within: float) -> bool:
-    try:
-        async with asyncio.timeout(within):
-            if isinstance(data, str):
-                await connection.send_str(data)
-            else:
-                await connection.send_bytes(data)
-    except (ConnectionError, TimeoutError):  # the other side has closed, or does not read; the wire tells which
-        return False
-    return True
-
-
-async def _awaited(connection: aiohttp.ClientWebSocketResponse, step: Await, within: float) -> bool:
-    with contextlib.suppress(TimeoutError):  # the time that the user allowed is over: that is the result
-        async with asyncio.timeout(within):
-            while (message := await _message(connection)) is not None:
+    async def _awaited(self, step: Await, within: float) -> bool:
+        deadline = time.monotonic() + within
+        with contextlib.suppress(TimeoutError):  # the time that the user allowed is over: that is the result
+            while (message := await self._message(deadline)) is not None:
                 if step.fits(message):
                     return True
-    return False
+        return False
 
+    async def _message(self, deadline: float) -> str | None:
+        """The next message as text, octets as latin-1; None when there will be none, TimeoutError at the deadline."""
+        self._receiving = self._receiving or asyncio.create_task(self._receive())
+        await asyncio.wait({self._receiving}, timeout=max(0.0, deadline - time.monotonic()))
+        if not self._receiving.done():
+            raise TimeoutError
+        received, self._receiving = self._receiving, None
+        return received.result()
 
-async def _ping(connection: aiohttp.ClientWebSocketResponse, every: float) -> None:
-    number = 0
-    with contextlib.suppress(ConnectionError):  # the connection is gone; the wire tells how
-        while not connection.closed:
-            await asyncio.sleep(every)
-            number += 1
-            await connection.ping(number.to_bytes(4))
-
-
-async def _message(connection: aiohttp.ClientWebSocketResponse) -> str | None:
-    """The next message as text, octets as latin-1; None when there will be none."""
-    try:
-        message = await connection.receive()
-    except ConnectionError:  # it broke while a ping was answered; the wire tells how
+    async def _receive(self) -> str | None:
+        try:
+            message = await self._connection.receive()
+        except ConnectionError:  # it broke while a ping was answered; the wire tells how
+            return None
+        match message.type:
+            case aiohttp.WSMsgType.TEXT:
+                return str(message.data)
+            case aiohttp.WSMsgType.BINARY:
+                return bytes(message.data).decode("latin-1")
+            case aiohttp.WSMsgType.CLOSE:  # RFC 6455, 5.5.1: the answer echoes the code
+                code = message.data or 0
+                await self._connection.close(code=code if may_be_sent(code) else aiohttp.WSCloseCode.OK)
         return None
-    match message.type:
-        case aiohttp.WSMsgType.TEXT:
-            return str(message.data)
-        case aiohttp.WSMsgType.BINARY:
-            return bytes(message.data).decode("latin-1")
-        case aiohttp.WSMsgType.CLOSE:  # RFC 6455, 5.5.1: the answer echoes the code
-            code = message.data or 0
-            await connection.close(code=code if may_be_sent(code) else aiohttp.WSCloseCode.OK)
-    return None
+
+    async def _ping(self, every: float) -> None:
+        number = 0
+        with contextlib.suppress(ConnectionError):  # the connection is gone; the wire tells how
+            while not self._connection.closed:
+                await asyncio.sleep(every)
+                number += 1
+                await self._connection.ping(number.to_bytes(4))
+
+
+async def _ended(task: asyncio.Task[Any] | None) -> None:
+    if task:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def _field(message: str, path: str) -> str | None:

@@ -20,7 +20,7 @@ from wsprobe.join import CLIENT
 from wsprobe.model import Expectation, Failure, Peers, Recorder, Subprotocol, TlsEnds
 from wsprobe.net.address import shown
 from wsprobe.net.attempt import Attempt
-from wsprobe.net.conversation import Await, close, converse, pinging, watch
+from wsprobe.net.conversation import Await, Conversation
 from wsprobe.net.dial import Dial, Progress, look, session_of
 from wsprobe.net.tls import reason
 from wsprobe.net.upstream import Unreachable
@@ -110,12 +110,14 @@ class _Probe:
                     max_msg_size=_MAX_MESSAGE,
                 )
             self._progress.enter("watch")
+            conversation = Conversation(connection)
+            self._came = conversation.came
             try:
-                async with pinging(connection, attempt.ping):
-                    if await converse(connection, attempt.steps, within=attempt.within, came=self._came):
-                        await watch(connection, attempt.hold)
+                async with conversation.pinging(attempt.ping):
+                    if await conversation.take(attempt.steps, attempt.within):
+                        await conversation.watch(attempt.hold)
             finally:
-                await close(connection)
+                await conversation.close()
 
     def _session(self) -> aiohttp.ClientSession:
         # Each connection gets its own session: nothing is reused, so that every trace shows a whole one.
@@ -136,14 +138,14 @@ class _Probe:
             max_field_size=_MAX_FIELD,
         )
 
-    def _listener(self, transport: asyncio.Transport) -> Observer:
+    def _listener(self, transport: asyncio.Transport) -> "_Open":
         observer = self._observer
         observer.peers = Peers(
             local=shown(transport.get_extra_info("sockname")), server=shown(transport.get_extra_info("peername"))
         )
         session = session_of(transport, self._way.name)
         observer.tls = TlsEnds(server=session) if session else None
-        return observer
+        return _Open(observer)
 
     async def _identify(self, _session: object, _context: object, params: aiohttp.TraceRequestStartParams) -> None:
         """Key and trace id are the same octets, so that recorders join by either."""
@@ -245,6 +247,16 @@ class _Probe:
             Expectation(kind=step.kind, what=repr(step.what[:100]), met=at is not None, at=at)
             for step, at in zip(awaited, came, strict=False)
         )
+
+
+class _Open:
+    """Tells an observer all but the end: why a connection was given up is known only after it is closed."""
+
+    def __init__(self, observer: Observer) -> None:
+        self.feed, self.eof, self.reset = observer.feed, observer.eof, observer.reset
+
+    def end(self, at: float) -> None:
+        """Not yet."""
 
 
 def _in_chrome(header: tuple[str, str]) -> int:

@@ -33,6 +33,7 @@ _AROUND = re.compile(r"""([("\u201c]*)(.*?)([)"\u201d.,:;?]*)""", re.DOTALL)
 # Letters, in one word or in joined ones, or a number that cannot be a reference.
 _PLAIN = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*|\d{1,6}(?:\.\d{1,6})?")
 _COMMIT = re.compile(r"\b[0-9a-f]{7,40}\b", re.IGNORECASE)
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
 _LIST = re.compile(r"\d+[.)]")
 
 
@@ -52,7 +53,7 @@ def inert(text: str) -> str:
 
 def code(text: str) -> str:
     """A code span (CommonMark 6.1) that holds the text whatever backticks are in it; nothing for no text."""
-    text = visible(text)
+    text = untagged(visible(text))
     if not text:
         return ""
     fence = "`" * (_longest_run(text) + 1)
@@ -60,9 +61,14 @@ def code(text: str) -> str:
     return f"{fence} {text} {fence}" if padded else f"{fence}{text}{fence}"
 
 
+def untagged(text: str) -> str:
+    """The text without the beginning of a tag: Markdown is also shown by what knows no code spans."""
+    return _TAG.sub(r"\\x3c", text)
+
+
 def block(lines: Iterable[str], language: str) -> str:
     """A fenced code block (CommonMark 4.5) that holds the lines whatever backticks are in them."""
-    body = "\n".join(lines)
+    body = untagged("\n".join(lines))
     fence = "`" * max(3, _longest_run(body) + 1)
     return f"{fence}{language}\n{body}\n{fence}"
 

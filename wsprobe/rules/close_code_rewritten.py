@@ -11,9 +11,10 @@ Good:
 
 from collections.abc import Iterator
 
+from wsprobe.ends import first_close, frames, lost_frame, surely_later
 from wsprobe.headers import Value, same
 from wsprobe.model import Close, Confidence, Ending, Finding, Observation, Sender, Severity
-from wsprobe.path import Pair, first_close, frames, lost_frame, surely_later
+from wsprobe.path import Pair
 from wsprobe.rules import Rule, again, close_place, ended_pairs
 from wsprobe.wording import code
 

@@ -11,8 +11,9 @@ Good:
 
 from collections.abc import Iterator
 
+from wsprobe.ends import first_close, is_healthy
 from wsprobe.model import Ending, Finding, Sender
-from wsprobe.path import Path, first_close, is_healthy
+from wsprobe.path import Path
 from wsprobe.rules import Rule, close_place, upgraded
 from wsprobe.wording import code, seconds
 

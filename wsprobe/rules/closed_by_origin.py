@@ -12,8 +12,9 @@ Good:
 from collections.abc import Iterator
 
 from wsprobe import closecodes
+from wsprobe.ends import first_close, is_healthy
 from wsprobe.model import Confidence, Finding, Severity
-from wsprobe.path import Origin, Path, Reach, first_close, is_healthy
+from wsprobe.path import Origin, Path, Reach
 from wsprobe.rules import Rule, close_place, observe_beyond, origin_places, upgraded, where_else
 from wsprobe.wording import code, seconds, stretch
 

@@ -11,8 +11,9 @@ Good:
 
 from collections.abc import Iterator
 
+from wsprobe.ends import both_at_once, first_close, frames, lost_frame, silence
 from wsprobe.model import Confidence, Finding, Observation, Sender, Severity
-from wsprobe.path import Origin, Path, Reach, both_at_once, first_close, frames, lost_frame, silence
+from wsprobe.path import Origin, Path, Reach
 from wsprobe.rules import Rule, again, close_place, observe_beyond, origin_places, upgraded, where_else
 from wsprobe.wording import ending, seconds
 

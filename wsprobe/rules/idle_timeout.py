@@ -11,8 +11,9 @@ Good:
 
 from collections.abc import Iterator
 
+from wsprobe.ends import first_close, lost_frame, silence
 from wsprobe.model import Confidence, Finding, Sender
-from wsprobe.path import Origin, Path, Reach, first_close, lost_frame, silence
+from wsprobe.path import Origin, Path, Reach
 from wsprobe.rules import Rule, again, close_place, origin_places, upgraded, where_else
 from wsprobe.wording import seconds, stretch
 

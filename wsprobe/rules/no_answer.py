@@ -11,8 +11,9 @@ Good:
 
 from collections.abc import Iterator
 
+from wsprobe.ends import first_close
 from wsprobe.model import Finding, Observation, Place, Segment, Sender
-from wsprobe.path import APPLICATIONS, Path, first_close
+from wsprobe.path import APPLICATIONS, Path
 from wsprobe.rules import Rule, observe_beyond, paths
 from wsprobe.wording import ending, seconds, stretch
 
