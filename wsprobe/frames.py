@@ -88,7 +88,7 @@ class FrameCounter:
         """Whether the last byte ended a frame."""
         return not self._skip and not self._head
 
-    def feed(self, data: bytes, at: float) -> None:
+    def feed(self, data: bytes, at: float) -> None:  # noqa: C901, PLR0912  one loop: a call would cost more than it does
         """Takes the next bytes, which came at time `at`."""
         self.last = at
         end = len(data)
@@ -103,21 +103,21 @@ class FrameCounter:
         while pos + 1 < end:
             first, size = data[pos], data[pos + 1] ^ masked
             # The plain case, without a call: a whole data frame that is not fragmented, of up to 64 KiB.
-            if size > 126 or (first != 0x82 and first != 0x81):  # noqa: PLR1714, PLR2004  a set would take longer
+            if size > 126 or (first != 0x82 and first != 0x81):  # noqa: PLR1714  a set would take longer
                 break
             begin = pos + 2
-            if size == 126:  # noqa: PLR2004
+            if size == 126:
                 if begin + 2 > end:
                     break
                 size = (data[begin] << 8) | data[begin + 1]
-                if size < 126:  # noqa: PLR2004
+                if size < 126:
                     break
                 begin += 2
             if masked:
                 begin += 4
             if begin > end:
                 break
-            if first == 0x82:  # noqa: PLR2004
+            if first == 0x82:
                 self._binary += 1
                 self._binary_octets += size
             else:
@@ -173,7 +173,7 @@ class FrameCounter:
         self._count(first, second, length, at)
         if length >> 63:
             self._tell("a frame that claims 2^63 octets or more", str(length), at)
-        elif (second & 0x7F) == 127 and length < 65536 or (second & 0x7F) == 126 and length < 126:  # noqa: PLR2004
+        elif ((second & 0x7F) == 127 and length < 65536) or ((second & 0x7F) == 126 and length < 126):
             self._tell("a length that is not in its shortest form", str(length), at)
         self._skip = length
         return size
@@ -181,16 +181,7 @@ class FrameCounter:
     def _count(self, first: int, second: int, length: int, at: float) -> None:
         """Counts one frame and tells what RFC 6455, 5.2, 5.4 and 5.5 do not allow of it."""
         opcode, final = first & 15, first & _FIN
-        if opcode == 1:
-            self._text += 1
-            self._text_octets += length
-        elif opcode == 2:  # noqa: PLR2004
-            self._binary += 1
-            self._binary_octets += length
-        else:
-            self._others = self._others or {}
-            frames, octets = self._others.get(opcode, (0, 0))
-            self._others[opcode] = frames + 1, octets + length
+        self._add(opcode, length)
         if self.closed:
             self._tell("a frame after the close frame", OPCODES.get(opcode, f"opcode {opcode}"), at)
         if (second & _MASKED) != self._masked:
@@ -209,6 +200,18 @@ class FrameCounter:
             self._tell("a message inside a message" if opcode else "a continuation of nothing", "", at)
         self._fragmented = not final
 
+    def _add(self, opcode: int, length: int) -> None:
+        if opcode == 1:
+            self._text += 1
+            self._text_octets += length
+        elif opcode == 2:
+            self._binary += 1
+            self._binary_octets += length
+        else:
+            self._others = self._others or {}
+            frames, octets = self._others.get(opcode, (0, 0))
+            self._others[opcode] = frames + 1, octets + length
+
     def _control(self, opcode: int, payload: bytes, at: float) -> None:
         if opcode == _CLOSE:
             self.closed = True
@@ -221,7 +224,7 @@ class FrameCounter:
     def _response(self, data: bytes, pos: int, at: float) -> int | None:
         """An HTTP response where a frame should begin: some proxies write their error page into the WebSocket."""
         line = data[pos : pos + 256].partition(b"\n")
-        if not line[1] and len(line[0]) < 256:  # noqa: PLR2004
+        if not line[1] and len(line[0]) < 256:
             return None
         self._tell("an HTTP response inside the WebSocket", line[0].decode("latin-1").strip(), at)
         self._opaque = True
@@ -239,17 +242,17 @@ class FrameCounter:
 
 
 def _head_size(data: bytes, pos: int, left: int) -> int | None:
-    if left < 2:  # noqa: PLR2004
+    if left < 2:
         return None
     size = data[pos + 1] & 0x7F
-    extended = 2 if size == 126 else 8 if size == 127 else 0  # noqa: PLR2004
+    extended = 2 if size == 126 else 8 if size == 127 else 0
     return 2 + extended + (4 if data[pos + 1] & _MASKED else 0)
 
 
 def _length(data: bytes, pos: int, size: int) -> int:
-    if size == 126:  # noqa: PLR2004
+    if size == 126:
         return int.from_bytes(data[pos + 2 : pos + 4])
-    if size == 127:  # noqa: PLR2004
+    if size == 127:
         return int.from_bytes(data[pos + 2 : pos + 10])
     return size
 
