@@ -215,7 +215,9 @@ def test_a_body_is_counted_and_kept(length: int | None, data: bytes, kept: bytes
 @given(
     st.sampled_from([-1, 0, 3, 40, None]),
     st.lists(
-        st.sampled_from([b"3\r\nabc\r\n", b"0\r\n\r\n", b"0\r\n", b"T: x\r\n", b"f;e=", b"\n", b"zz\r\n", b"7", b"\xff"]),
+        st.sampled_from(
+            [b"3\r\nabc\r\n", b"0\r\n\r\n", b"0\r\n", b"T: x\r\n", b"f;e=", b"\n", b"zz\r\n", b"7", b"\xff"]
+        ),
         max_size=12,
     ),
     st.lists(st.integers(1, 7), max_size=40),
@@ -259,7 +261,9 @@ def test_of_a_long_body_the_first_octets_are_kept() -> None:
         pytest.param([("content-length", "5")], 200, "HEAD", 0, id="an answer to HEAD has none"),
         pytest.param([("Content-Length", "5")], 204, "GET", 0, id="204 has none"),
         pytest.param([("Content-Length", "5")], 304, "GET", 0, id="304 has none"),
-        pytest.param([("Transfer-Encoding", "gzip, chunked"), ("Content-Length", "5")], 200, "GET", -1, id="chunked wins"),
+        pytest.param(
+            [("Transfer-Encoding", "gzip, chunked"), ("Content-Length", "5")], 200, "GET", -1, id="chunked wins"
+        ),
         pytest.param([], 200, "GET", None, id="until the connection ends"),
         pytest.param([("Content-Length", "x")], 200, "GET", None, id="a length that is none"),
         pytest.param([("Content-Length", "-5")], 200, "GET", None, id="a negative length"),

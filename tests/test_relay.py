@@ -254,18 +254,17 @@ def test_reset_passes_as_a_reset(loop: Loop, tmp_path: Path, by: Sender) -> None
 @LOOPS
 @pytest.mark.parametrize("by", [CLIENT, SERVER])
 def test_reset_after_a_half_close_is_noticed(loop: Loop, tmp_path: Path, by: Sender) -> None:
-    with between(loop, tmp_path) as (relay, listening):
-        with relay.connect() as client, accepted(listening) as server:
-            upgraded(client, server)
-            breaks, other = (client, server) if by is CLIENT else (server, client)
-            breaks.shutdown(socket.SHUT_WR)
-            assert to_the_end(other) == (b"", "eof")
-            reset(breaks)
-            (seen,) = relay.ended()
-            with pytest.raises((ConnectionResetError, BrokenPipeError)):
-                for _ in range(100):
-                    other.sendall(b"x")
-                    time.sleep(0.01)
+    with between(loop, tmp_path) as (relay, listening), relay.connect() as client, accepted(listening) as server:
+        upgraded(client, server)
+        breaks, other = (client, server) if by is CLIENT else (server, client)
+        breaks.shutdown(socket.SHUT_WR)
+        assert to_the_end(other) == (b"", "eof")
+        reset(breaks)
+        (seen,) = relay.ended()
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            for _ in range(100):
+                other.sendall(b"x")
+                time.sleep(0.01)
     assert ends(seen) == [(by, EOF, None), (by, RESET, None)]
 
 
@@ -398,11 +397,10 @@ def test_observer_that_fails_does_not_touch_the_traffic(
         raise KeyError(TOKEN)
 
     monkeypatch.setattr(Observer, "feed", fails)
-    with between(loop, tmp_path) as (relay, listening):
-        with relay.connect() as client, accepted(listening) as server:
-            upgraded(client, server)
-            client.sendall(b"more")
-            assert exactly(server, 4) == b"more"
+    with between(loop, tmp_path) as (relay, listening), relay.connect() as client, accepted(listening) as server:
+        upgraded(client, server)
+        client.sendall(b"more")
+        assert exactly(server, 4) == b"more"
     assert len(relay.problems) == 1
     assert "KeyError" in relay.problems[0]
     assert TOKEN not in relay.problems[0]

@@ -299,7 +299,7 @@ def test_a_loop_of_redirections_is_bounded() -> None:
     assert len(app.requests) == 10
 
 
-@pytest.mark.parametrize("location", ["ftp://127.0.0.1/", "http://[/", "mailto:x@y", "javascript:alert(1)", ""])
+@pytest.mark.parametrize("location", ["ftp://127.0.0.1/", "http://[/", "mailto:x@y", "javascript:alert(1)"])
 def test_a_location_that_cannot_be_followed_is_the_end(location: str) -> None:
     with Backend(redirects(location)) as app:
         ran = trace(f"ws://127.0.0.1:{app.port}/", "--location")
@@ -441,7 +441,7 @@ def test_a_server_that_does_not_read_does_not_stop_the_probe() -> None:
     def deaf(exchange: Exchange) -> None:
         exchange.conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         exchange.send(backend.switching(exchange.request))
-        exchange.done.wait(5)
+        exchange.done.wait(1.5)
         exchange.conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     with Backend(deaf) as app:

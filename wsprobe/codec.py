@@ -40,8 +40,9 @@ class DecodeError(ValueError):
 
 def encode(record: Observation | Trace | Report | Reports) -> Json:
     """A document with its schema name, ready for JSON."""
-    body: Json = _encoder(type(record))(record)
-    return {"schema": _NAMES[type(record)], **body}
+    kind: type = type(record)
+    body: Json = _encoder(kind)(record)
+    return {"schema": _NAMES[kind], **body}
 
 
 def encode_line(observation: Observation) -> bytes:
@@ -107,7 +108,7 @@ def _encoder(kind: Any) -> Codec:  # noqa: ANN401  a type, or what typing makes 
     if origin is dict:
         inner = _encoder(get_args(kind)[1])
         return _same if inner is _same else lambda value: {key: inner(item) for key, item in value.items()}
-    return _object_encoder(kind) if is_dataclass(kind) else _same
+    return _object_encoder(kind) if isinstance(kind, type) and is_dataclass(kind) else _same
 
 
 def _object_encoder(kind: type) -> Codec:
@@ -144,8 +145,8 @@ def _decoder(kind: Any) -> Codec:  # noqa: ANN401  a type, or what typing makes 
     if origin is dict:
         inner = _decoder(get_args(kind)[1])
         return lambda value: {str(key): inner(item) for key, item in _checked(value, dict).items()}
-    if is_dataclass(kind):
-        return _object_decoder(kind)  # type: ignore[arg-type]  a dataclass, not an instance of one
+    if isinstance(kind, type) and is_dataclass(kind):
+        return _object_decoder(kind)
     if issubclass(kind, StrEnum):
         return lambda value: _member(kind, value)
     return lambda value: _checked(value, kind)

@@ -12,7 +12,7 @@ from wsprobe.model import Jwt
 
 _SECRET_NAME = re.compile(
     r"token|key|secret|auth|session|passw|passphrase|pwd|ticket|jwt|credential|signature|^sig$|^code$|bearer"
-    r"|sess_?id|(?:^|[._-])(?:sid|otp|pin|pw|pass)$|csrf|xsrf|hmac|saml|cookie|assertion|oidc|principal|client-?cert"
+    r"|sess_?id|(?:^|[._-]|user)(?:sid|otp|pin|pw|pass)$|csrf|xsrf|hmac|saml|cookie|assertion|oidc|principal|client-?cert"
     r"|x-forwarded-(?:user|email|preferred-username|groups)|x-goog-authenticated|remote-user|userinfo",
     re.IGNORECASE,
 )
@@ -142,20 +142,23 @@ def guessable(secret: str) -> bool:
         parts = secret.split(".")
         return len(parts) < _JWT_PARTS or len(parts[2]) < 22 or len(set(parts[2])) < 10
     if re.fullmatch(r"[0-9a-f]{32,}", secret):
-        return len(set(secret)) < 8
+        return secret.isdigit() or len(set(secret)) < 8 or _repeats(secret)
     # RFC 9562: a UUID has 122 bits at best, and the older versions are made of a clock and an address.
     uuid = re.fullmatch(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", secret)
-    if uuid or not re.fullmatch(r"[A-Za-z0-9_+/=.~-]{24,}", secret) or len(set(secret)) < 14:
+    if uuid or not re.fullmatch(r"[A-Za-z0-9_+/=.~-]{24,}", secret) or len(set(secret)) < 14 or _repeats(secret):
         return True
     kinds = ["d" if c.isdigit() else "u" if c.isupper() else "l" if c.islower() else "o" for c in secret]
     changes = sum(a != b for a, b in pairwise(kinds))
     return changes < 0.45 * len(secret)
 
 
+def _repeats(secret: str) -> bool:
+    runs = [secret[at : at + 4] for at in range(len(secret) - 3)]
+    return len(set(runs)) < 0.8 * len(runs)
+
+
 def _decoded(secret: str) -> str | None:
     """The text that a value is the base64 or the hexadecimal digits of: it looks like chance and is not."""
-    if JWT.match(secret):
-        return None
     for read in (bytes.fromhex, lambda text: base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)):
         try:
             text = read(secret.replace("+", "-").replace("/", "_")).decode()

@@ -88,7 +88,7 @@ class FrameCounter:
         """Whether the last byte ended a frame."""
         return not self._skip and not self._head
 
-    def feed(self, data: bytes, at: float) -> None:  # noqa: C901, PLR0912  one loop: a call would cost more than it does
+    def feed(self, data: bytes, at: float) -> None:  # noqa: C901, PLR0912  one loop: calls would cost more
         """Takes the next bytes, which came at time `at`."""
         self.last = at
         end = len(data)

@@ -42,7 +42,7 @@ def trace_ids(headers: tuple[Header, ...]) -> tuple[str, ...]:
             found.append(octets.hex())
     for parent in values(headers, "traceparent")[:1]:
         parts = parent.split("-")
-        if len(parts) >= 4 and len(parts[1]) == 32 and _is_hex(parts[1]) and parts[1].strip("0"):  # noqa: PLR2004
+        if len(parts) >= 4 and len(parts[1]) == 32 and _is_hex(parts[1]) and parts[1].strip("0"):
             found.append(parts[1].lower())
     return tuple(dict.fromkeys(found))
 

@@ -7,6 +7,7 @@ constant amount of memory whatever passes.
 """
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -140,6 +141,9 @@ class _PingTimer:
         return Pings(sent=self.sent, answered=self.answered, shortest=shortest, mean=mean, longest=longest)
 
 
+_NO_HEAD = HeadReader()  # of a direction that holds frames, where none is read any more
+
+
 class _Direction:
     """What one side sends: heads and bodies until the upgrade, frames after it. Tells its observer what it finds."""
 
@@ -189,14 +193,15 @@ class Observer:
         self._epoch = epoch
         self._client = _Direction(Sender.CLIENT, self)
         self._server = _Direction(Sender.SERVER, self)
-        self._open: deque[_Exchange] = deque()
+        self._open: list[_Exchange] = []  # no deque: an empty one takes 760 octets
         self._count = 0
         self._early = b""
         self._early_lost = False
         self._answered_early = False
         self._began: float | None = None
         self._closes: list[Close] = []
-        self._anomalies: list[Anomaly] = []
+        self._anomalies: list[Anomaly] = []  # the first of each kind
+        self._times: dict[tuple[Sender, str], int] = {}
         self._pings: dict[Sender, _PingTimer] = {}
         self._failure: Failure | None = None
         self._due: list[Unredacted] = []
@@ -210,13 +215,13 @@ class Observer:
 
     def eof(self, sender: Sender, at: float) -> None:
         """The direction was closed in order (FIN, or close_notify of TLS)."""
-        self._finish(sender, at)
         self._closed(sender, Ending.EOF, at)
+        self._finish(sender, at)
 
     def reset(self, sender: Sender, at: float) -> None:
         """The sender broke the connection (RST)."""
-        self._finish(sender, at)
         self._closed(sender, Ending.RESET, at)
+        self._finish(sender, at)
 
     def timeout(self, at: float) -> None:
         """The recorder itself gave up waiting."""
@@ -232,11 +237,11 @@ class Observer:
 
     def anomaly(self, sender: Sender, kind: str, detail: str, at: float) -> None:
         """Counts something that the standards do not allow; equal kinds are told once with their number."""
-        for index, known in enumerate(self._anomalies):
-            if (known.sender, known.kind) == (sender, kind):
-                self._anomalies[index] = replace(known, times=known.times + 1)
-                return
-        if len(self._anomalies) < _MAX_ANOMALIES:
+        times = self._times.get((sender, kind), 0)
+        if not times and len(self._times) >= _MAX_ANOMALIES:
+            return
+        self._times[sender, kind] = times + 1
+        if not times:
             self._anomalies.append(Anomaly(sender=sender, kind=kind, detail=detail[:512], at=self._since(at)))
 
     def end(self, at: float) -> None:
@@ -250,7 +255,7 @@ class Observer:
         if not self._open and (unanswered or self._server.head or not self._count):
             self._partial(at)
         while self._open:
-            self._report(self._open.popleft(), at, ended=True)
+            self._report(self._open.pop(0), at, ended=True)
 
     def take(self) -> list[Unredacted]:
         """The observations that became due since the last call."""
@@ -344,12 +349,12 @@ class Observer:
             self._partial(at)
             self._answered_early = bool(self._client.head)
         exchange = self._open[0]
-        if code is not None and 100 <= code < 200 and code != 101:  # noqa: PLR2004
+        if code is not None and 100 <= code < 200 and code != 101:
             exchange.interim = (*exchange.interim, head.start_line)[:_MAX_INTERIM]
             return
         exchange.response = Message(start_line=head.start_line, headers=head.headers)
         exchange.response_at = at
-        if code == 101:  # noqa: PLR2004
+        if code == 101:
             self._switch(exchange, at)
             return
         asked = method(exchange.request.start_line) if exchange.request else ""
@@ -367,6 +372,7 @@ class Observer:
             masked = direction is self._client
             direction.counter = FrameCounter(direction, masked=masked, reserved=reserved)
             direction.feed = direction.counter.feed
+            direction.head = _NO_HEAD
         self._due.append(self._observation(exchange, None))
         self.due = True
         if self._early_lost:
@@ -377,7 +383,7 @@ class Observer:
 
     def _answered_whole(self, at: float) -> None:
         self._server.body = None
-        exchange = self._open.popleft()
+        exchange = self._open.pop(0)
         self._report(exchange, at, ended=False)
         self.verification = None  # it spoke of this exchange
         if exchange.upgrade and self._early:  # not frames after all: a pipelined request
@@ -463,11 +469,16 @@ class Observer:
                 frames=self._frames(),
                 pings=self._pings_by_side(),
                 activity=self._activity(),
-                anomalies=tuple(self._anomalies),
+                anomalies=tuple(self._told()),
                 failure=self._failure,
                 verification=self.verification,
             )
         )
+
+    def _told(self) -> Iterator[Anomaly]:
+        for first in self._anomalies:
+            times = self._times[first.sender, first.kind]
+            yield first if times == 1 else replace(first, times=times)
 
     def _frames(self) -> Frames | None:
         client, server = self._client.counter, self._server.counter

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from wsprobe.ends import closed_from_inside, ended_from_inside, ended_itself, first_close, is_healthy, surely_later
 from wsprobe.headers import Edit, diff, values_of
-from wsprobe.heads import method, status
+from wsprobe.heads import status
 from wsprobe.join import CLIENT
 from wsprobe.model import Ending, Observation, Segment, Sender, Subprotocol, Trace
 from wsprobe.wording import plain
@@ -222,11 +222,6 @@ class Path:
 def code_of(hop: Observation) -> int | None:
     """The status code of the final response, None where none came."""
     return status(hop.response.start_line) if hop.response else None
-
-
-def method_of(hop: Observation) -> str:
-    """The method of the request."""
-    return method(hop.request.start_line) if hop.request else ""
 
 
 def clock(hop: Observation) -> float | None:

@@ -1,5 +1,6 @@
 """Files of records: a line appended in one write, and folders of them read back with all that is wrong in them."""
 
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -36,13 +37,15 @@ class RecordWriter:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def write(self, seen: Unredacted) -> Observation:
-        """Redacts an observation, appends it, and returns what was written."""
+        """Redacts an observation, appends it, and returns what was written; OSError where it was not, or not whole."""
         exchange = seen.observation.connection, seen.observation.exchange
         redactor = self._upgrades.pop(exchange, None) or Redactor(self._key)
         observation = redactor.redact(seen)
         if observation.ended is None:  # its second line has the same heads
             self._upgrades[exchange] = redactor
-        os.write(self._file, encode_line(observation))
+        line = encode_line(observation)
+        if os.write(self._file, line) < len(line):  # a disk that fills up in the middle of a line
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return observation
 
     def close(self) -> None:
@@ -82,9 +85,7 @@ def read(paths: Iterable[Path]) -> Records:
     return Records(observations=tuple(latest.values()), problems=tuple(problems))
 
 
-def _read_file(
-    file: Path, latest: dict[tuple[str, str, str, int], Observation]
-) -> tuple[int, list[str]]:
+def _read_file(file: Path, latest: dict[tuple[str, str, str, int], Observation]) -> tuple[int, list[str]]:
     good, bad = 0, []
     for number, line in _lines(file):
         try:

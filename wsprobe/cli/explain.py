@@ -11,7 +11,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Prints the explanation."""
     word: str = options.what
-    if word.isascii() and word.isdigit() and len(word) <= 5:  # noqa: PLR2004  a close code has 16 bits
+    if word.isascii() and word.isdigit() and len(word) <= 5:
         from wsprobe.closecodes import explain
 
         print(explain(int(word)))

@@ -106,10 +106,9 @@ class Balancer:
         """Both directions until one of them ends, or nothing passes for as long as the timer allows."""
         quiet = asyncio.timeout(self._idle)
         with contextlib.suppress(TimeoutError):  # the timer fired: both sides are closed without a frame
-            async with quiet:
-                async with asyncio.TaskGroup() as both:
-                    both.create_task(_copy(*inwards, self._passed(quiet)))
-                    both.create_task(self._outwards(*outwards, self._passed(quiet)))
+            async with quiet, asyncio.TaskGroup() as both:
+                both.create_task(_copy(*inwards, self._passed(quiet)))
+                both.create_task(self._outwards(*outwards, self._passed(quiet)))
 
     def _passed(self, quiet: asyncio.Timeout) -> Callable[[], None]:
         def restart() -> None:

@@ -8,7 +8,7 @@ and on uvloop. It changes no byte. A server takes a `Tee` as its protocol; a cli
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from aiohttp.client_proto import ResponseHandler
 
@@ -173,3 +173,7 @@ class _TeedHandler(ResponseHandler):
         teed = self._tee.wrap(transport)
         transport.set_protocol(self._tee)
         super().connection_made(teed)
+
+    def set_response_params(self, **params: Any) -> None:  # noqa: ANN401  whatever aiohttp's own takes
+        """For an upgrade aiohttp would read no body that ends with the connection, and a refusal may have one."""
+        super().set_response_params(**{**params, "read_until_eof": True})
