@@ -87,27 +87,35 @@ def refused(ran: Ran, *words: str) -> None:
 
 
 class TlsBackend(Backend):
-    """A backend that ends TLS; `refusals` are the handshakes that failed."""
+    """A backend that ends TLS; `protocols` are what ALPN agreed on, `refusals` the handshakes that failed."""
 
     def __init__(self, answer: Answer, context: ssl.SSLContext) -> None:
         super().__init__(answer)
         self.refusals: list[str] = []
-        self.sessions: list[ssl.SSLSocket] = []
+        self.protocols: list[str | None] = []
         self._context = context
 
     def _serve(self, conn: socket.socket) -> None:
         conn.settimeout(SECONDS)
-        try:
-            secured = self._context.wrap_socket(conn, server_side=True)
-        except (ssl.SSLError, OSError) as error:
-            self.refusals.append(str(error))
-            conn.close()
-            self._open.discard(conn)
-            return
-        self.sessions.append(secured)
         self._open.discard(conn)
+        with conn.dup() as raw:
+            try:
+                secured = self._context.wrap_socket(conn, server_side=True)
+            except (ssl.SSLError, OSError) as error:
+                self.refusals.append(str(error))
+                _drained(raw)  # a close with bytes unread would be a RST, which can overtake the alert
+                return
+        self.protocols.append(secured.selected_alpn_protocol())
         self._open.add(secured)
         super()._serve(secured)
+
+
+def _drained(conn: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # the peer was first
+        conn.settimeout(SECONDS)
+        conn.shutdown(socket.SHUT_WR)
+        while conn.recv(65536):
+            pass
 
 
 class Backend6(Backend):

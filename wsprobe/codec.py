@@ -29,6 +29,7 @@ MAX_LINE = 4 * 1024 * 1024
 """Octets of the longest line that is read as a record."""
 
 _MAX_ITEMS = 100_000
+_COMPACT = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would make an encoder for each line
 
 Json = dict[str, Any]
 Codec = Callable[[Any], Any]
@@ -47,7 +48,7 @@ def encode(record: Observation | Trace | Report | Reports) -> Json:
 
 def encode_line(observation: Observation) -> bytes:
     """One line of a records file, newline and all."""
-    return json.dumps(encode(observation), separators=(",", ":"), ensure_ascii=True).encode() + b"\n"
+    return _COMPACT(encode(observation)).encode() + b"\n"
 
 
 def decode(document: object) -> Observation | Trace | Report | Reports:
@@ -113,13 +114,16 @@ def _encoder(kind: Any) -> Codec:  # noqa: ANN401  a type, or what typing makes 
 
 def _object_encoder(kind: type) -> Codec:
     hints = get_type_hints(kind)
-    plan = [(field.name, field.default, _encoder(hints[field.name])) for field in fields(kind)]
-    parts = attrgetter(*(name for name, _, _ in plan))
+    plan = [
+        (field.name, field.default is MISSING, field.default, _encoder(hints[field.name])) for field in fields(kind)
+    ]
+    parts = attrgetter(*(field[0] for field in plan))
 
     def encode_object(record: object) -> Json:
         result = {}
-        for value, (name, default, encoder) in zip(parts(record), plan, strict=True):
-            if value is not default and value != default:
+        for value, (name, required, default, encoder) in zip(parts(record), plan, strict=True):
+            # None is compared by identity alone: to compare it with a record would be a call for each field.
+            if required or not (value is default or (default is not None and value == default)):
                 result[name] = value if encoder is _same else encoder(value)
         return result
 

@@ -77,6 +77,11 @@ def _is_secret_name(name: str) -> bool:
 
 def is_explaining_name(name: str) -> bool:
     """Whether a header of that name tells why a handshake failed, or answers it, and must stay readable."""
+    return _is_explaining_name(name) if len(name) <= _MAX_CACHED else _is_explaining_name.__wrapped__(name)
+
+
+@lru_cache(maxsize=1024)  # as above
+def _is_explaining_name(name: str) -> bool:
     return bool(_TELLING_NAME.match(name))
 
 
@@ -136,7 +141,7 @@ def guessable(secret: str) -> bool:
     """
     if len(secret) < 24:
         return True
-    if inner := _decoded(secret):
+    if "." not in secret and (inner := _decoded(secret)):  # no digit of either has a dot
         return guessable(inner)
     if JWT.fullmatch(secret):
         parts = secret.split(".")

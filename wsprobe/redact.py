@@ -5,11 +5,11 @@ Token wherever it stands are replaced by their length and, where that cannot be 
 found in one place is also replaced in all others: an error page that echoes the token is not a way out.
 """
 
-import hashlib
 import hmac
 import re
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from operator import attrgetter
 from typing import Any
 from urllib.parse import unquote
 
@@ -26,7 +26,7 @@ from wsprobe.credentials import (
 from wsprobe.echoes import Echoes
 from wsprobe.freetext import Span, find, find_in_target, find_tokens
 from wsprobe.handshake import key_octets, trace_ids
-from wsprobe.model import Header, Jwt, Message, Observation, Redaction
+from wsprobe.model import Handshake, Header, Jwt, Message, Observation, Redaction
 from wsprobe.observer import Unredacted
 
 MIN_SHARED_KEY = 16
@@ -42,8 +42,11 @@ _GLUED = re.compile(r"(\S+)\s+(\S.*)", re.DOTALL)
 _FRAME = frozenset({"host", "upgrade", "connection", "sec-websocket-extensions"})
 _IDS = frozenset({"sec-websocket-key", "sec-websocket-accept", "sec-websocket-version", "traceparent"})
 _HARMLESS_LENGTH, _HARMLESS_MOST = 160, 4096
+# Short texts in which nothing was found, by the search that found nothing: what every connection brings along.
 _harmless: set[str] = set()
-"""Short texts in which nothing was found: the names and values that every connection brings along."""
+_harmless_names: set[str] = set()
+_harmless_targets: set[str] = set()
+_harmless_claims: set[str] = set()
 _ACCEPT, _DIGEST = "sec-websocket-accept", re.compile(r"[A-Za-z0-9+/]{27}=")
 _COOKIE_ATTRIBUTES = frozenset(
     ("expires", "max-age", "domain", "path", "secure", "httponly", "samesite", "partitioned", "priority")
@@ -69,60 +72,93 @@ def redact_text(text: str) -> str:
 
 
 class Redactor:
-    """Redacts the observations of one exchange; heads that it has seen before are not searched a second time."""
+    """Redacts the observations of one exchange; heads that it has seen before are not searched a second time.
 
-    __slots__ = ("_clean", "_heads", "_key", "_pass")
+    What it keeps in between is what is written. The secrets themselves are read again from the heads, if there is
+    other text to look for them in: most connections end without any, and wait for that for hours.
+    """
+
+    __slots__ = ("_clean", "_found", "_heads", "_judged", "_key")
 
     def __init__(self, key: bytes | None = None) -> None:
         self._key = key
         self._heads: tuple[Message | None, Message | None] | None = None
         self._clean: tuple[Message | None, Message | None] = (None, None)
-        self._pass = _Pass((), None)
+        self._judged: tuple[Handshake | None, Handshake | None] = (None, None)
+        self._found: tuple[Redaction, ...] = ()
 
     def redact(self, seen: Unredacted) -> Observation:
         """The observation without its secrets."""
         observation = seen.observation
         request, response = observation.request, observation.response
         known = self._heads
+        pass_ = None
         if known is None or known[0] is not request or known[1] is not response:
-            self._pass = _Pass(trace_ids(request.headers) if request else (), self._key)
-            marked = self._pass.message("request", request), self._pass.message("response", response)
-            self._clean = self._pass.finished("request", marked[0]), self._pass.finished("response", marked[1])
+            pass_ = self._read(request, response)
+            self._judged = observation.handshake, _judged(pass_, observation.handshake)
+            self._found = pass_.told()
             self._heads = request, response
-        texts = self._texts(observation)
-        return replace(
-            observation,
-            request=self._clean[0],
-            response=self._clean[1],
-            redactions=self._pass.told(),
-            **texts,
-        )
+        changes = {"request": self._clean[0], "response": self._clean[1], "redactions": self._found}
+        if _has_texts(observation) or observation.handshake is not self._judged[0]:
+            pass_ = pass_ or self._read(request, response)
+            changes |= _texts(pass_, observation) | {"handshake": _judged(pass_, observation.handshake)}
+            changes["redactions"] = pass_.told()
+        else:
+            changes["handshake"] = self._judged[1]
+        return Observation(**dict(zip(_FIELDS, _VALUES(observation), strict=True)) | changes)
 
-    def _texts(self, observation: Observation) -> dict[str, Any]:
-        """What may hold secrets besides the heads, as far as there is any."""
-        text = self._pass.text
-        clean: dict[str, Any] = {}
-        if observation.interim:
-            clean["interim"] = tuple(text("response", line) for line in observation.interim)
-        if any(close.reason for close in observation.closes):
-            clean["closes"] = tuple(replace(close, reason=text("closes", close.reason)) for close in observation.closes)
-        if any(anomaly.detail for anomaly in observation.anomalies):
-            clean["anomalies"] = tuple(replace(one, detail=text("closes", one.detail)) for one in observation.anomalies)
-        if observation.failure:
-            clean["failure"] = replace(observation.failure, message=text("response", observation.failure.message))
-        if observation.verification and observation.verification.reason:
-            reason = text("request", observation.verification.reason)
-            clean["verification"] = replace(observation.verification, reason=reason)
-        if observation.expectations:
-            steps = observation.expectations
-            clean["expectations"] = tuple(replace(step, what=text("closes", step.what)) for step in steps)
-        judged = observation.handshake
-        if judged:
-            nominated = tuple(text("request", token) for token in judged.connection)
-            accepted = tuple(text("response", name) for name in judged.extensions)
-            if (nominated, accepted) != (judged.connection, judged.extensions):
-                clean["handshake"] = replace(judged, connection=nominated, extensions=accepted)
-        return clean
+    def _read(self, request: Message | None, response: Message | None) -> "_Pass":
+        pass_ = _Pass(trace_ids(request.headers) if request else (), self._key)
+        marked = pass_.message("request", request), pass_.message("response", response)
+        self._clean = pass_.finished("request", marked[0]), pass_.finished("response", marked[1])
+        return pass_
+
+
+_FIELDS = tuple(field.name for field in fields(Observation))
+_VALUES = attrgetter(*_FIELDS)
+
+
+def _has_texts(observation: Observation) -> bool:
+    """Whether there is text that is neither in the heads nor ours."""
+    return bool(
+        observation.interim
+        or observation.failure
+        or observation.expectations
+        or observation.verification
+        or any(close.reason for close in observation.closes)
+        or any(anomaly.detail for anomaly in observation.anomalies)
+    )
+
+
+def _texts(pass_: "_Pass", observation: Observation) -> dict[str, Any]:
+    """What may hold secrets besides the heads, as far as there is any."""
+    text = pass_.text
+    clean: dict[str, Any] = {}
+    if observation.interim:
+        clean["interim"] = tuple(text("response", line) for line in observation.interim)
+    if any(close.reason for close in observation.closes):
+        clean["closes"] = tuple(replace(close, reason=text("closes", close.reason)) for close in observation.closes)
+    if any(anomaly.detail for anomaly in observation.anomalies):
+        clean["anomalies"] = tuple(replace(one, detail=text("closes", one.detail)) for one in observation.anomalies)
+    if observation.failure:
+        clean["failure"] = replace(observation.failure, message=text("response", observation.failure.message))
+    if observation.verification and observation.verification.reason:
+        reason = text("request", observation.verification.reason)
+        clean["verification"] = replace(observation.verification, reason=reason)
+    if observation.expectations:
+        steps = observation.expectations
+        clean["expectations"] = tuple(replace(step, what=text("closes", step.what)) for step in steps)
+    return clean
+
+
+def _judged(pass_: "_Pass", judged: Handshake | None) -> Handshake | None:
+    if judged is None:
+        return None
+    nominated = tuple(pass_.text("request", token) for token in judged.connection)
+    accepted = tuple(pass_.text("response", name) for name in judged.extensions)
+    if (nominated, accepted) == (judged.connection, judged.extensions):
+        return judged
+    return replace(judged, connection=nominated, extensions=accepted)
 
 
 class _Pass:
@@ -149,7 +185,7 @@ class _Pass:
             headers.append(header if clean == header else clean)  # most are kept as they are: one object for both
         self._where = (kind, None)
         line = message.start_line
-        line = self._without(line, find_in_target(line)) if kind == "request" else self._plain(line)
+        line = self._target(line) if kind == "request" else self._plain(line)
         return Message(start_line=line, headers=tuple(headers), body=message.body)
 
     def finished(self, kind: str, message: Message | None) -> Message | None:
@@ -207,10 +243,15 @@ class _Pass:
 
     def _name(self, name: str) -> str:
         """A header's name; where the colon is missing, the value is in it."""
+        if name in _harmless_names:
+            return name
         glued = _GLUED.fullmatch(name)
         if glued and is_secret_name(glued[1]):
             return f"{glued[1]} {self._replace(glued[1], glued[2])}"
-        return self._plain(name)
+        clean = self._plain(name)
+        if clean == name:
+            _keep(name, _harmless_names)
+        return clean
 
     def _header(self, name: str, value: str) -> str:
         lowered = name.lower()
@@ -255,12 +296,11 @@ class _Pass:
 
     def _plain(self, text: str) -> str:
         """A header's value, or other text, without the secrets that are in it."""
-        if text in _harmless:
-            return text
-        spans = find(text, address=True)
-        if not spans and len(text) <= _HARMLESS_LENGTH and len(_harmless) < _HARMLESS_MOST:
-            _harmless.add(text)
-        return self._without(text, spans)
+        return text if text in _harmless else self._without(text, _found(text, _harmless, _in_address))
+
+    def _target(self, line: str) -> str:
+        """A request line without the secrets that are in it."""
+        return self._without(line, _found(line, _harmless_targets, find_in_target))
 
     def _without(self, text: str, spans: list[Span]) -> str:
         if not spans:
@@ -320,9 +360,28 @@ def _may_be_guessed(secret: str, scheme: str | None) -> bool:
     return guessable(secret) or (scheme is not None and scheme.lower() not in _OPAQUE_SCHEMES)
 
 
+def _in_address(text: str) -> list[Span]:
+    return find(text, address=True)
+
+
+def _found(text: str, harmless: set[str], search: Callable[[str], list[Span]]) -> list[Span]:
+    """What a search finds in a text, which is not searched again if that was nothing. Nothing secret is kept."""
+    if text in harmless:
+        return []
+    spans = search(text)
+    if not spans:
+        _keep(text, harmless)
+    return spans
+
+
+def _keep(text: str, harmless: set[str]) -> None:
+    if len(text) <= _HARMLESS_LENGTH and len(harmless) < _HARMLESS_MOST:
+        harmless.add(text)
+
+
 def _told(jwt: Jwt | None) -> Jwt | None:
     """What a token says, without what its issuer should not have put there."""
-    if jwt is None or not find("\n".join(_texts_of(jwt))):
+    if jwt is None or not any(_found(text, _harmless_claims, find) for text in _texts_of(jwt)):
         return jwt
 
     def clean(text: str | None) -> str | None:
@@ -345,4 +404,4 @@ def _texts_of(jwt: Jwt) -> list[str]:
 
 
 def _digest(key: bytes, value: bytes) -> str:
-    return hmac.new(key, value, hashlib.sha256).hexdigest()
+    return hmac.digest(key, value, "sha256").hex()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
+_SCHEME = re.compile(r"^bearer(\s+|$)", re.IGNORECASE)
 _IN_BEARER = re.compile(r"[A-Za-z0-9._~+/=-]")
 _BAD_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _OWN = frozenset({"sec-websocket-key", "traceparent"})
@@ -123,9 +124,7 @@ def _bearer(options: argparse.Namespace) -> str | None:
 
 def _checked(text: str, what: str) -> str:
     """A bearer token as RFC 6750, 2.1, has it; UsageError that tells what is wrong and nothing of the token."""
-    token = text.strip()
-    if token.lower().startswith("bearer "):
-        token = token[7:].strip()
+    token = _SCHEME.sub("", text.strip())
     if not token:
         raise UsageError(f"{what} is empty")
     if not _BEARER.fullmatch(token):
