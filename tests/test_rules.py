@@ -166,7 +166,8 @@ def test_a_segment_is_a_stretch_of_the_path(case: Case) -> None:
 @each_case
 def test_sentences_are_short_and_whole(case: Case) -> None:
     for finding in report(case.path).findings:
-        assert finding.message[0].isupper() or finding.message.startswith(tuple(finding.segment or ("",)) + ("expect",))
+        begins = (*(name for name in finding.segment or () if name), "expect")
+        assert finding.message[0].isupper() or finding.message.startswith(begins)
         assert finding.message.endswith(".")
         assert ".." not in finding.message.replace("...", "")
         assert len(finding.message) <= 420, finding.message

@@ -47,7 +47,7 @@ class Ran:
 
 def run(*arguments: str, env: dict[str, str] | None = None) -> Ran:
     """Runs a command to its end, in this process; only `env` of what wsprobe reads is in the environment."""
-    out, err = io.StringIO(), io.StringIO()
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="") for _ in range(2))
     with (
         mock.patch.dict(os.environ, env or {}),
         contextlib.redirect_stdout(out),
@@ -57,7 +57,12 @@ def run(*arguments: str, env: dict[str, str] | None = None) -> Ran:
             status = main(arguments)
         except SystemExit as left:  # argparse
             status = int(left.code or 0)
-    return Ran(status, out.getvalue(), err.getvalue())
+    return Ran(status, *(_written(stream) for stream in (out, err)))
+
+
+def _written(stream: io.TextIOWrapper) -> str:
+    stream.seek(0)
+    return stream.read()
 
 
 def trace(url: str, *arguments: str, hold: float = 0.2, env: dict[str, str] | None = None) -> Ran:

@@ -187,7 +187,10 @@ class Path:
 
     def where_closed_with_frame(self) -> Origin | None:
         """Where a server's close frame came from: the innermost hop that saw it first."""
-        return self._where(closed_from_inside)
+        where = self._where(closed_from_inside)
+        if where and where.reach is Reach.RECORDER:  # a recorder makes no close frame: it left before that
+            return Origin(where.hop, where.inner, Reach.UNTOLD)
+        return where
 
     def where_answered(self, code: int) -> Origin | None:
         """Where a final response with that status came from."""

@@ -98,7 +98,7 @@ class Redactor:
             self._judged = observation.handshake, _judged(pass_, observation.handshake)
             self._found = pass_.told()
             self._heads = request, response
-        changes = {"request": self._clean[0], "response": self._clean[1], "redactions": self._found}
+        changes: dict[str, Any] = {"request": self._clean[0], "response": self._clean[1], "redactions": self._found}
         if _has_texts(observation) or observation.handshake is not self._judged[0]:
             pass_ = pass_ or self._read(request, response)
             changes |= _texts(pass_, observation) | {"handshake": _judged(pass_, observation.handshake)}

@@ -39,7 +39,7 @@ def ending(hop: Observation) -> str:
     probe = hop.recorder.kind == "probe"
     frames = [close for close in hop.closes if close.ending is Ending.FRAME]
     if not frames:
-        return f"no close frame received or sent; {_transport(hop.closes[0], probe=probe)}"
+        return f"no close frame received or sent; {bare_ending(hop)}"
     said = []
     for close in frames:
         verb = ("sent" if close.sender is Sender.CLIENT else "received") if probe else f"{_PEER[close.sender]} sent"
@@ -47,11 +47,16 @@ def ending(hop: Observation) -> str:
     if len(frames) == 1 and hop.closes[0].ending is Ending.FRAME:
         said.append("no close frame came back")
     if hop.closes[0].ending is not Ending.FRAME:
-        said.insert(0, _transport(hop.closes[0], probe=probe))
+        said.insert(0, bare_ending(hop))
     return f"{'; then '.join(said)}, after {seconds(hop.closes[0].at)}"
 
 
-def _transport(close: Close, *, probe: bool) -> str:
+def bare_ending(hop: Observation) -> str:
+    """Who ended the connection first at a hop where no close frame came before that, and how."""
+    if not hop.closes:
+        return ending(hop)
+    close = hop.closes[0]
+    probe = hop.recorder.kind == "probe"
     who = "wsprobe" if probe and close.sender in {Sender.CLIENT, Sender.LOCAL} else _PEER[close.sender]
     after = f"after {seconds(close.at)}"
     match close.ending:

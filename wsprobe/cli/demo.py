@@ -85,6 +85,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Prints the report; 0 when it names what was injected, 1 when it does not."""
     output.check(options)
+    gather.fingerprint_key()  # what cannot be used is told before anything starts
     fault = FAULTS[options.fault]
     try:
         report = asyncio.run(_traced(options.fault, fault))

@@ -42,8 +42,9 @@ def _finding(path: Path, first: Observation, flaw: Anomaly) -> Finding:
     detail = f" ({flaw.detail})" if flaw.detail else ""
     times = f", {flaw.times} times" if flaw.times > 1 else ""
     segment = _segment(path, last, beyond, flaw.sender)
+    whence = _whence(first, last, beyond, segment, flaw)
     return RULE.finding(
-        f"{_SIDE[flaw.sender]} {first.name} saw {flaw.kind}{detail}{times}{_whence(last, beyond, segment, flaw)}.",
+        f"{_SIDE[flaw.sender]} {first.name} saw {flaw.kind}{detail}{times}{whence}.",
         *(Place(hop=hop.name, part="anomalies", shows=f"{flaw.kind}{detail}") for hop in saw),
         *([Place(hop=beyond.name, part="anomalies", shows="nothing of it")] if segment and beyond else []),
         severity=Severity.WARNING if path.healthy or flaw.kind == _LATE else Severity.ERROR,
@@ -67,16 +68,20 @@ def _segment(path: Path, last: Observation, beyond: Observation | None, sender: 
     return (last.name, known) if sender is Sender.SERVER else (known, last.name)
 
 
-def _whence(last: Observation, beyond: Observation | None, segment: Segment | None, flaw: Anomaly) -> str:
+def _whence(
+    first: Observation, last: Observation, beyond: Observation | None, segment: Segment | None, flaw: Anomaly
+) -> str:
     if segment is None:
         return ""
     if beyond is None or None in segment:
         return f"; it came from {stretch(segment)}"
-    if flaw.kind == _RESERVED and set(last.handshake.extensions if last.handshake else ()) != set(
-        beyond.handshake.extensions if beyond.handshake else ()
-    ):
+    if flaw.kind == _RESERVED and _extensions(last) != _extensions(beyond):
         return f"; the 101 names other extensions at {beyond.name} than at {last.name}"
-    return f"; {beyond.name} did not see it"
+    return f"; {beyond.name} did not see it" if last is first else f"; {last.name} saw it too, {beyond.name} did not"
+
+
+def _extensions(hop: Observation) -> set[str]:
+    return set(hop.handshake.extensions) if hop.handshake else set()
 
 
 def _saw(hop: Observation, flaw: Anomaly) -> bool:

@@ -27,8 +27,8 @@ def check(path: Path) -> Iterator[Finding]:
         return
     who = "The client" if path.client else f"The client's side of {hop.name}"
     yield RULE.finding(
-        f"{who} closed the connection with {code(ended)}, {seconds(ended.at)} after the request; the code came from "
-        "the client's side, not from the server's.",
+        f"{who} closed the connection after {seconds(ended.at)} with {code(ended)}; the code came from the client's "
+        "side, not from the server's.",
         close_place(hop),
         segment=(None, hop.name),
         fix="Look at the client: a keepalive that got no pong, or data that it could not read.",

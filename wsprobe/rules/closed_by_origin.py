@@ -33,8 +33,8 @@ def check(path: Path) -> Iterator[Finding]:
         return
     confidence = _confidence(path, where)
     yield RULE.finding(
-        f"The connection was closed with {code(close)} {seconds(close.at)} after the request; the close frame came "
-        f"from {where.words}.",
+        f"The connection was closed after {seconds(close.at)} with {code(close)}; the close frame came from "
+        f"{where.words}.",
         *origin_places(path, where, close_place),
         severity=Severity.WARNING if is_healthy(close) else Severity.ERROR,
         confidence=confidence,

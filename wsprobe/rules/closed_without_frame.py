@@ -15,7 +15,7 @@ from wsprobe.ends import both_at_once, first_close, frames, lost_frame, silence
 from wsprobe.model import Confidence, Finding, Observation, Sender, Severity
 from wsprobe.path import Origin, Path, Reach
 from wsprobe.rules import Rule, again, close_place, observe_beyond, origin_places, upgraded, where_else
-from wsprobe.wording import ending, seconds
+from wsprobe.wording import bare_ending, seconds
 
 RULE = Rule(__name__, needs=upgraded, rank=70)
 
@@ -36,7 +36,7 @@ def check(path: Path) -> Iterator[Finding]:
 def _from_inside(path: Path, where: Origin) -> Finding:
     return RULE.finding(
         f"The connection ended without a close frame; the end came from {where.words}. At {where.hop.name}: "
-        f"{ending(where.hop)}.",
+        f"{bare_ending(where.hop)}.",
         *origin_places(path, where, close_place),
         confidence=Confidence.PROVEN if where.known else Confidence.POSSIBLE,
         segment=where.segment,
@@ -51,7 +51,7 @@ def _by_recorder(path: Path, where: Origin) -> Finding:
     inner = where.inner or where.hop
     return RULE.finding(
         f"The connection ended without a close frame, when the recorder at {inner.name} ended it itself: "
-        f"{ending(inner)}. That is no fault of the path.",
+        f"{bare_ending(inner)}. That is no fault of the path.",
         *origin_places(path, where, close_place),
         severity=Severity.WARNING,
         confidence=Confidence.POSSIBLE,
@@ -65,14 +65,16 @@ def _by_recorder(path: Path, where: Origin) -> Finding:
 def _by_client(hop: Observation) -> Iterator[Finding]:
     """The client's side left: no fault of the path behind this hop, but what stands before it was not observed."""
     ended, quiet = first_close(hop), silence(hop)
-    if ended is None or (ended.sender is not Sender.CLIENT and not both_at_once(hop)):
+    unsure = both_at_once(hop)
+    if ended is None or (ended.sender is not Sender.CLIENT and not unsure):
         return
     after = f", after {seconds(quiet)} without a byte" if quiet and quiet >= 1 else ""
-    who = "One side of" if both_at_once(hop) else "The client's side of"
+    how = "both sides were found ended, and which was first is not known" if unsure else bare_ending(hop)
+    who = "The connection at" if unsure else "The client's side of"
     yield RULE.finding(
-        f"{who} {hop.name} ended the connection without a close frame{after}: {ending(hop)}.",
+        f"{who} {hop.name} ended{'' if unsure else ' the connection'} without a close frame{after}: {how}.",
         close_place(hop),
         severity=Severity.WARNING,
-        segment=None if both_at_once(hop) else (None, hop.name),
+        segment=None if unsure else (None, hop.name),
         fix="Look at the client, and at the timers of what stands before this hop.",
     )

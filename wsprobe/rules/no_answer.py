@@ -15,7 +15,7 @@ from wsprobe.ends import first_close
 from wsprobe.model import Finding, Observation, Place, Segment, Sender
 from wsprobe.path import APPLICATIONS, Path
 from wsprobe.rules import Rule, observe_beyond, paths
-from wsprobe.wording import ending, seconds, stretch
+from wsprobe.wording import bare_ending, seconds, stretch
 
 RULE = Rule(__name__, needs=paths, rank=58)
 
@@ -63,9 +63,7 @@ def _in_time(last: Observation, inner: Observation) -> bool:
 
 
 def _why(hop: Observation) -> str:
-    if hop.failure and not first_close(hop):
-        return hop.failure.message
-    return ending(hop).removeprefix("no close frame received or sent; ")
+    return hop.failure.message if hop.failure and not hop.closes else bare_ending(hop)
 
 
 def _heard(last: Observation, further: list[Observation]) -> str:

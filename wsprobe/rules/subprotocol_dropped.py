@@ -63,8 +63,9 @@ def _not_echoed(path: Path, where: Origin) -> Finding:
     words = "names something that is not among" if foreign else "names none of"
     sure = where.known and (where.inner is not None or where.in_application or hop is not path.outermost)
     settled = where.in_application or where.reach is Reach.BETWEEN
+    otherwise = f" At {where.inner.name} it was not so." if where.inner and where.known else ""
     return RULE.finding(
-        f"The 101 that came to {hop.name} {words} the subprotocols that were offered there. {_BROWSER}",
+        f"The 101 that came to {hop.name} {words} the subprotocols that were offered there.{otherwise} {_BROWSER}",
         *(_place(seen, kind) for seen in (hop, where.inner) if seen for kind in ("request", "response")),
         severity=Severity.ERROR if path.browser else Severity.WARNING,
         confidence=Confidence.PROVEN if sure else Confidence.POSSIBLE,
