@@ -5,11 +5,11 @@ default is left out. What is read is checked field by field; unknown fields of a
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING, fields, is_dataclass
 from enum import StrEnum
 from functools import cache
-from operator import attrgetter
+from operator import attrgetter, is_
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -29,10 +29,14 @@ MAX_LINE = 4 * 1024 * 1024
 """Octets of the longest line that is read as a record."""
 
 _MAX_ITEMS = 100_000
-_COMPACT = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would make an encoder for each line
+# json.dumps would make an encoder for each line; records are trees, in which nothing holds itself.
+_COMPACT = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+_LASTING = ("recorder", "request", "response", "peers", "tls", "handshake", "redactions")
+"""What is the same object in all lines of an exchange, and most of each line."""
 
 Json = dict[str, Any]
 Codec = Callable[[Any], Any]
+Parts = Callable[[Observation], tuple[Any, ...]]
 
 
 class DecodeError(ValueError):
@@ -46,9 +50,39 @@ def encode(record: Observation | Trace | Report | Reports) -> Json:
     return {"schema": _NAMES[kind], **body}
 
 
+class LineEncoder:
+    """Encodes the lines of one exchange, each of which is the whole of it again: what has not changed only once."""
+
+    __slots__ = ("_lasting", "_text")
+
+    def __init__(self) -> None:
+        self._lasting: tuple[object, ...] = ()
+        self._text = ""
+
+    def encode(self, observation: Observation) -> bytes:
+        """One line of a records file, newline and all."""
+        changing_of, encode_changing, lasting_of, encode_lasting = _halves()
+        lasting = lasting_of(observation)
+        if not self._lasting or not all(map(is_, self._lasting, lasting)):
+            self._lasting, self._text = lasting, _COMPACT(encode_lasting(lasting))[1:]
+        changing = {"schema": _NAMES[Observation], **encode_changing(changing_of(observation))}
+        return f"{_COMPACT(changing)[:-1]},{self._text}\n".encode()
+
+
+@cache
+def _halves() -> tuple[Parts, Codec, Parts, Codec]:
+    names = [field.name for field in fields(Observation) if field.name not in _LASTING]
+    return (
+        attrgetter(*names),
+        _values_encoder(Observation, names),
+        attrgetter(*_LASTING),
+        _values_encoder(Observation, _LASTING),
+    )
+
+
 def encode_line(observation: Observation) -> bytes:
     """One line of a records file, newline and all."""
-    return _COMPACT(encode(observation)).encode() + b"\n"
+    return LineEncoder().encode(observation)
 
 
 def decode(document: object) -> Observation | Trace | Report | Reports:
@@ -113,21 +147,26 @@ def _encoder(kind: Any) -> Codec:  # noqa: ANN401  a type, or what typing makes 
 
 
 def _object_encoder(kind: type) -> Codec:
-    hints = get_type_hints(kind)
-    plan = [
-        (field.name, field.default is MISSING, field.default, _encoder(hints[field.name])) for field in fields(kind)
-    ]
-    parts = attrgetter(*(field[0] for field in plan))
+    names = [field.name for field in fields(kind)]
+    parts, encode_values = attrgetter(*names), _values_encoder(kind, names)
+    return lambda record: encode_values(parts(record))
 
-    def encode_object(record: object) -> Json:
+
+def _values_encoder(kind: type, names: Iterable[str]) -> Codec:
+    """Encodes the values of those fields of a record, which are given in that order."""
+    hints = get_type_hints(kind)
+    defaults = {field.name: field.default for field in fields(kind)}
+    plan = [(name, defaults[name] is MISSING, defaults[name], _encoder(hints[name])) for name in names]
+
+    def encode_values(values: tuple[Any, ...]) -> Json:
         result = {}
-        for value, (name, required, default, encoder) in zip(parts(record), plan, strict=True):
+        for value, (name, required, default, encoder) in zip(values, plan, strict=True):
             # None is compared by identity alone: to compare it with a record would be a call for each field.
             if required or not (value is default or (default is not None and value == default)):
                 result[name] = value if encoder is _same else encoder(value)
         return result
 
-    return encode_object
+    return encode_values
 
 
 def _without_none(kind: Any) -> Any:  # noqa: ANN401  a type, or what typing makes of one

@@ -23,6 +23,7 @@ _UNICODE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _WORD = re.compile(r"[^\s\"<>\ue000\ue001]+")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z]{2,8});")
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
+_WORDS = re.compile(r"[\s,;]+")
 _DIVIDERS = re.compile(r"[\s.,:;|=&/'\"()\[\]{}<>]+")
 
 Hide = Callable[[str], str]
@@ -73,9 +74,10 @@ class Echoes:
     def hide_cut(self, text: str, hidden: Hide) -> str:
         """The text without a secret whose rest was cut off at the end of it."""
         for secret in self._all():
-            start = text.rfind(secret[:_FOLLOWED], max(0, len(text) - len(secret)))
-            if start >= 0 and len(secret) > _FOLLOWED and secret.startswith(text[start:]):
-                return text[:start] + hidden(self._marks[secret])
+            start = max(0, len(text) - len(secret)) - 1
+            while len(secret) > _FOLLOWED and (start := text.find(secret[:_FOLLOWED], start + 1)) >= 0:
+                if secret.startswith(text[start:]):
+                    return text[:start] + hidden(self._marks[secret])
         return text
 
     def _all(self) -> list[str]:
@@ -120,14 +122,18 @@ def _token_forms(secret: str) -> set[str]:
 def _forms(secret: str) -> set[str]:
     """The spellings in which a secret can be met elsewhere, and the parts of it that are secrets of their own."""
     if _PLAIN.fullmatch(secret):
-        decoded = _decoded(secret)
-        return {secret} if decoded is None else {secret, decoded, decoded.partition(":")[2]}
+        return _with_decoded({secret})
     forms = {secret, secret.strip("\"'"), secret.rstrip("="), unquote(secret), quote(secret, safe="", errors="replace")}
     for form in tuple(forms):
-        parts = _DIVIDERS.split(form)
-        forms |= {part for part in parts if len(parts) > 1 and len(part) >= _FOLLOWED and _telling(part)}
-    for decoded in filter(None, map(_decoded, tuple(forms))):
-        forms |= {decoded, decoded.partition(":")[2]}  # RFC 7617: a user and a password
+        words = [word.strip("\"'") for word in _WORDS.split(form)]
+        parts = [*words, *(word.partition("=")[2].strip("\"'") for word in words), *_DIVIDERS.split(form)]
+        forms |= {part for part in parts if len(part) >= _FOLLOWED and _telling(part)}
+    return _with_decoded(forms)
+
+
+def _with_decoded(forms: set[str]) -> set[str]:
+    forms = forms.union(filter(None, map(_decoded, forms)))
+    forms |= {form.partition(":")[2] for form in forms if ":" in form}  # RFC 7617: a user and a password
     return forms.union(*(_recoded(form) for form in forms if not form.isascii()))
 
 

@@ -76,11 +76,14 @@ class FrameCounter:
     @property
     def counts(self) -> dict[str, Count]:
         """Frames and payload octets so far, by the name of the opcode."""
-        found = {1: (self._text, self._text_octets), 2: (self._binary, self._binary_octets), **(self._others or {})}
+        found = self._others or {}
+        if self._text:
+            found = {**found, 1: (self._text, self._text_octets)}
+        if self._binary:
+            found = {**found, 2: (self._binary, self._binary_octets)}
         return {
-            OPCODES.get(code, f"reserved {code}"): Count(frames=found[code][0], bytes=found[code][1])
+            OPCODES.get(code) or f"reserved {code}": Count(frames=found[code][0], bytes=found[code][1])
             for code in sorted(found)
-            if found[code][0]
         }
 
     @property
@@ -229,6 +232,10 @@ class FrameCounter:
         self._tell("an HTTP response inside the WebSocket", line[0].decode("latin-1").strip(), at)
         self._opaque = True
         return len(data) - pos
+
+    def give_up(self) -> None:
+        """Bytes are missing: nothing that follows can be read as frames."""
+        self._opaque = self._odd = True
 
     def finish(self, at: float) -> None:
         """The direction has ended: what is left of a frame is told."""

@@ -23,10 +23,18 @@ class Span(NamedTuple):
 
 _MAX_DECODED = 4
 _MAX_SENTENCE = 20
-_ENTITY = r"&(?:quot|apos|#0*3[49]|#[xX]2[27]);"
-_SUSPECT = re.compile(r"[=:@<%]|eyJ|eyA|ew[0ok]|ZXlK|[\"'],|\s[\"'`]?[^\s\"'`]{6}|/[^/?]{8}|\?[^=]{16}")
+_MAX_SPANS = 500
+# Quotes as HTML and, in JSON inside JSON, .NET write them.
+_ENTITY = r"(?:&(?:quot|apos|#0*3[49]|#[xX]2[27]);|\\+u002[27])"
+_SUSPECT = re.compile(r"[=:@<%]|eyJ|eyA|ew[0ok]|ZXlK|[\"'],|\s[\"'`]?[^\s\"'`]{6}|/[^/?]{8}|\?[^=]{10}|\w{16}")
 # A token whose own base64 was encoded once more, as Kubernetes does it for a subprotocol.
 _ENCODED_JWT = re.compile(r"ZXlK[A-Za-z0-9_+/=-]{16,}")
+# What well-known services issue can be told by its first letters.
+_ISSUED = re.compile(
+    r"\b(?:gh[opsur]_|github_pat_|glpat-|xox[abeoprs]-|[sr]k_(?:live|test)_|sk-|AIza|ya29\.|hv[bs]\.|npm_|dop_v1_|SG\.)"
+    r"[A-Za-z0-9_.-]{16,}|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|-----BEGIN[A-Z ]* PRIVATE KEY-----(?:(?!-----END).)*+",
+    re.DOTALL,
+)
 _USERINFO = re.compile(
     r"(?://|\\/\\/)(?:([^/\s?#\"<>\\\ue000]+)@"
     # A password with a slash in it is no URL any more, and people write it all the same.
@@ -34,7 +42,7 @@ _USERINFO = re.compile(
     # Without a scheme, as in CONNECT or in what somebody typed.
     r"|(?<![^\s\"'(=,])(?!(?:mailto|sips?|xmpp|acct):)([^\s/:@\"'<>\ue000]{1,256}:(?!//)[^\s@\"'<>\ue000]{1,256})@"
 )
-_SCHEME = re.compile(rf"""\b({"|".join(sorted(SCHEMES))})\s+["'`]?([A-Za-z0-9._~+/=-]{{6,}})""", re.IGNORECASE)
+_SCHEME = re.compile(rf"""\b({"|".join(sorted(SCHEMES))})(?:\s+|\+)["'`]?([A-Za-z0-9._~+/=-]{{6,}})""", re.IGNORECASE)
 _SPOKEN = re.compile(
     r"\b(token|key|password|passwd|secret|session|ticket|cookie|credentials?)(?:\s+(?:is|was|of|id))?\s+[\"'`(]?"
     r"([^\s\"'`()<>,;\ue000]{6,})",
@@ -54,9 +62,10 @@ _ANY_QUOTE = re.compile(r"(?<!\\)(\\*+)([\"'`])")
 _BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _PLAIN = re.compile(r"(?:[^\s\"&<>\\\ue000]|\\(?![\"'nrtu]))++")
 _LINE = re.compile(r"[^\r\n\"<>\\\ue000]++")
-_WHOLE_LINE = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
+# In a dump inside JSON the escape of the line break before it sticks to the name.
+_WHOLE_LINE = re.compile(r"[nrt]?(?:(?:[\w-]*-)?authorization|(?:set-)?cookie)", re.IGNORECASE)
 _PAIR = re.compile(r"[?&#;]([^=&?#;\s]++)=([^&\s\ue000]++)")
-_BARE_QUERY = re.compile(r"\?([^=&?#\s\ue000]{16,}+)(?=[\s#]|$)")
+_BARE_QUERY = re.compile(r"\?([^=&?#\s\ue000]{10,}+)(?=[\s#]|$)")
 _SEGMENT = re.compile(r"/([\w.-]++)(?=/([\w.~%+=-]++))")
 _ELEMENT = re.compile(r"(?:<|&lt;)([\w:.-]++)(?:\s[^<>&]*+)?(?:>|&gt;)")
 _FIELD = re.compile(r"<(?:input|meta|param|button|option|property)\b[^<>]*+", re.IGNORECASE)
@@ -76,12 +85,12 @@ def find(text: str, *, address: bool = False) -> list[Span]:
 
     `address` says that the text is a header value or a start line, so that what looks like a query is one.
     """
-    return _disjoint(list(_all(text, address=address, depth=0))) if _SUSPECT.search(text) else []
+    return _whole(text, [*_plainly(text, address=address)], 0) if _SUSPECT.search(text) else []
 
 
 def find_in_target(line: str) -> list[Span]:
     """The secrets in a request line, whose query ends at the last space, whatever octets it is made of."""
-    spans = list(_all(line, address=True, depth=0)) if _SUSPECT.search(line) else []
+    spans = [*_plainly(line, address=True)]
     start = line.find("?") + 1
     if start:
         end = line.rfind(" ", start)
@@ -89,7 +98,7 @@ def find_in_target(line: str) -> list[Span]:
             equals = line.find("=", begin, stop)
             if 0 <= equals < stop - 1 and is_secret_name(_decoded(line[begin:equals])):
                 spans.append(Span(equals + 1, stop, _decoded(line[begin:equals])))
-    return _disjoint(spans)
+    return _whole(line, spans, 0)
 
 
 def find_tokens(text: str) -> list[Span]:
@@ -112,7 +121,23 @@ def is_prose(value: str, name: str = "") -> bool:
     )
 
 
-def _all(text: str, *, address: bool, depth: int) -> Iterator[Span]:
+def _whole(text: str, spans: list[Span], depth: int) -> list[Span]:
+    """The spans in order, with those that stand behind an encoding in the rest of the text."""
+    spans = _disjoint(spans)
+    if "%" in text:
+        spans = _disjoint([*spans, *_encoded(_blanked(text, spans), depth)])
+    return spans if len(spans) <= _MAX_SPANS else [Span(0, len(text), "text")]
+
+
+def _blanked(text: str, spans: list[Span]) -> str:
+    parts, at = [], 0
+    for span in spans:
+        parts += [text[at : span.start], "\ue000" * (span.end - span.start)]
+        at = span.end
+    return "".join(parts) + text[at:]
+
+
+def _plainly(text: str, *, address: bool) -> Iterator[Span]:
     yield from _tokens(text)
     yield from _behind_schemes(text)
     if "=" in text or ":" in text:
@@ -124,8 +149,6 @@ def _all(text: str, *, address: bool, depth: int) -> Iterator[Span]:
         yield from _listed(text)
     if "<" in text or "&lt;" in text:
         yield from _marked_up(text)
-    if "%" in text:
-        yield from _encoded(text, depth)
 
 
 def _disjoint(spans: list[Span]) -> list[Span]:
@@ -145,6 +168,8 @@ def _tokens(text: str) -> Iterator[Span]:
     if "ZXlK" in text:
         for match in _ENCODED_JWT.finditer(text):
             yield Span(*match.span(), "encoded JSON Web Token")
+    for match in _ISSUED.finditer(text):
+        yield Span(*match.span(), "issued token")
     if "@" in text:
         for match in _USERINFO.finditer(text):
             yield Span(*match.span(match.lastindex or 0), "userinfo")
@@ -192,7 +217,7 @@ def _value(text: str, at: int, name: str, sign: str) -> Span | None:
     elif text[at : at + 1] in ("[", "{"):
         return Span(at + 1, _balanced(text, at), name)
     else:
-        bounds = _line(text, at) if sign == ":" and name.lower() in _WHOLE_LINE else _word(text, at, name, sign)
+        bounds = _line(text, at) if sign == ":" and _WHOLE_LINE.fullmatch(name) else _word(text, at, name, sign)
         if bounds is None:
             return None
         start, end = bounds
@@ -288,7 +313,7 @@ def _encoded(text: str, depth: int) -> Iterator[Span]:
             inner = unquote(match[0])
             if inner == match[0]:
                 continue
-            if depth >= _MAX_DECODED or any(True for _ in _all(inner, address=True, depth=depth + 1)):
+            if depth >= _MAX_DECODED or _whole(inner, [*_plainly(inner, address=True)], depth + 1):
                 yield Span(*match.span(), "encoded value")
 
 

@@ -17,6 +17,34 @@ MAX_BODY = 64 * 1024
 _WHITESPACE = " \t"
 _MAX_CHUNK_LINE = 4096
 
+# Lines that most connections have alike and that hold no credentials: read once, and one object for all of them.
+_COMMON_NAMES = frozenset(
+    (
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "cache-control",
+        "connection",
+        "content-length",
+        "host",
+        "keep-alive",
+        "origin",
+        "pragma",
+        "sec-websocket-extensions",
+        "sec-websocket-version",
+        "server",
+        "transfer-encoding",
+        "upgrade",
+        "user-agent",
+        "vary",
+        "via",
+        "x-forwarded-port",
+        "x-forwarded-proto",
+    )
+)
+_COMMON_LENGTH, _COMMON_MOST = 200, 1024
+_common_lines: dict[str, Header] = {}
+
 
 class Head(NamedTuple):
     """A start line and headers in the order, case and octets (as latin-1) in which they came, and what is malformed."""
@@ -28,16 +56,23 @@ class Head(NamedTuple):
 
 def parse_head(raw: bytes) -> Head:
     """A head, without the empty line that ends it, as start line and headers (RFC 9112, 2.2 and 5)."""
-    start_line, *lines = raw.decode("latin-1").split("\r\n")
+    text = raw.decode("latin-1")
+    start_line, *lines = text.split("\r\n")
     flaws: list[str] = []
-    if b"\n" in raw.replace(b"\r\n", b""):
+    if text.count("\n") > len(lines):
         flaws.append("a line ends in LF without CR")
-        start_line, *lines = raw.decode("latin-1").replace("\r\n", "\n").split("\n")
+        start_line, *lines = text.replace("\r\n", "\n").split("\n")
     headers: list[Header] = []
     for line in lines:
+        if line in _common_lines:
+            headers.append(_common_lines[line])
+            continue
         name, colon, value = line.partition(":")
         if colon and name and name[0] not in _WHITESPACE and name[-1] not in _WHITESPACE:
-            headers.append((name, value.strip(_WHITESPACE)))
+            header = name, value.strip(_WHITESPACE)
+            headers.append(header)
+            if len(line) <= _COMMON_LENGTH and len(_common_lines) < _COMMON_MOST and name.lower() in _COMMON_NAMES:
+                _common_lines[line] = header
         else:
             _odd_line(line, headers, flaws)
     return Head(start_line, tuple(headers), tuple(flaws))
@@ -221,7 +256,16 @@ class Fields:
     def __init__(self, headers: Iterable[Header]) -> None:
         self._values: dict[str, list[str]] = {}
         for name, value in headers:
-            self._values.setdefault(name.lower(), []).append(value)
+            lowered = name.lower()
+            if lowered in self._values:
+                self._values[lowered].append(value)
+            else:
+                self._values[lowered] = [value]
+
+    @staticmethod
+    def of(headers: "Iterable[Header] | Fields") -> "Fields":
+        """The headers by name, unless they are so already."""
+        return headers if isinstance(headers, Fields) else Fields(headers)
 
     def values(self, name: str) -> list[str]:
         """The values of all lines of that header, whose name is given in lower case (RFC 9110, 5.1)."""
@@ -229,11 +273,13 @@ class Fields:
 
     def tokens(self, name: str) -> list[str]:
         """The members of a list-based header, over all of its lines, in order (RFC 9110, 5.6.1)."""
-        return [token for value in self.values(name) for part in value.split(",") if (token := part.strip())]
+        if name not in self._values:
+            return []
+        return [token for value in self._values[name] for part in value.split(",") if (token := part.strip())]
 
     def names(self, header: str, token: str) -> bool:
         """Whether a list-based header has that member, which is compared without case."""
-        return any(found.lower() == token for found in self.tokens(header))
+        return header in self._values and token in [found.lower() for found in self.tokens(header)]
 
 
 def values(headers: Iterable[Header], name: str) -> list[str]:
@@ -247,21 +293,21 @@ def tokens(headers: Iterable[Header], name: str) -> list[str]:
     return Fields(headers).tokens(name.lower())
 
 
-def request_body(headers: Iterable[Header]) -> int | None:
+def request_body(headers: Iterable[Header] | Fields) -> int | None:
     """The length of a request's body for a BodyReader; 0 where there is none (RFC 9112, 6.3)."""
     length = _declared(headers)
     return 0 if length is None else length
 
 
-def response_body(headers: Iterable[Header], code: int, asked: str) -> int | None:
+def response_body(headers: Iterable[Header] | Fields, code: int, asked: str) -> int | None:
     """The length of a response's body for a BodyReader (RFC 9112, 6.3); `asked` is the request's method."""
     if asked == "HEAD" or code < 200 or code in {204, 304}:
         return 0
     return _declared(headers)
 
 
-def _declared(headers: Iterable[Header]) -> int | None:
-    fields = Fields(headers)
+def _declared(headers: Iterable[Header] | Fields) -> int | None:
+    fields = Fields.of(headers)
     if fields.names("transfer-encoding", "chunked"):
         return -1
     length = fields.values("content-length")

@@ -6,7 +6,7 @@ order is found without comparing clocks of different hosts: a handshake that too
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 from urllib.parse import parse_qs
 
 from wsprobe.handshake import trace_ids
@@ -19,7 +19,7 @@ CLIENT = "client"
 DRIFT = 0.0005
 """How far the rates of two hosts' clocks may be apart; NTP slews by no more."""
 
-SAMPLE_KEYS = frozenset({"dGhlIHNhbXBsZSBub25jZQ==", "x3JJHMbDL1EzLkh9GBhXDw==", "SGVsbG8sIHdvcmxkIQ=="})
+SAMPLE_KEYS = frozenset({"dGhlIHNhbXBsZSBub25jZQ==", "x3JJHMbDL1EzLkh9GBhXDw=="})
 """Keys of RFC 6455 and of recipes for curl, which people paste: they name one connection only at one time."""
 
 _MAX_TOLD, _MAX_PASTED = 10, 100
@@ -114,18 +114,17 @@ class _Tries:
         self._by_key: dict[str | None, list[Observation]] = {}
         for one in tries:
             self._by_key.setdefault(_key(one), []).append(one)
-        self._strangers = {key: ours for key, ours in self._by_key.items() if key not in keys}
+        self._strangers = [ours for key, ours in self._by_key.items() if key not in keys]
+        self._told = list(islice(chain.from_iterable(self._strangers), _MAX_TOLD))
 
     def of(self, first: Observation, *, alone: bool) -> Split:
         """What belongs to the exchange that `first` saw, what was a failed try of it, and what may belong to it.
 
         The key of the connection decides. A trace id that many requests share decides only where it leaves no choice.
         """
-        others = [one for ours in self._strangers.values() for one in ours[:_MAX_TOLD]][:_MAX_TOLD]
-        ours = self._with_key_of(first)
+        ours, others = self._with_key_of(first), self._told
         if not ours and alone and len(self._strangers) == 1:  # the key was made anew on the way, or lost
-            (ours,) = self._strangers.values()
-            others = []
+            ours, others = self._strangers[0], []
         chosen = _last_try(ours)
         if not chosen:
             return [], [], [*ours[:_MAX_TOLD], *others]

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from wsprobe import closecodes, handshake
 from wsprobe.frames import FrameCounter
-from wsprobe.heads import BodyReader, Head, HeadReader, method, request_body, response_body, status
+from wsprobe.heads import BodyReader, Fields, Head, HeadReader, method, request_body, response_body, status
 from wsprobe.model import (
     Activity,
     Anomaly,
@@ -64,7 +64,9 @@ class _Exchange:
     """One request and its response while they pass."""
 
     __slots__ = (
+        "asked",
         "asked_at",
+        "at",
         "began",
         "body",
         "interim",
@@ -76,11 +78,13 @@ class _Exchange:
         "upgrade",
     )
 
-    def __init__(self, number: int, began: float) -> None:
+    def __init__(self, number: int, began: float, epoch: float) -> None:
         self.number = number
         self.began = began
+        self.at = _utc(epoch + began)
         self.request: Message | None = None
         self.response: Message | None = None
+        self.asked: Fields | None = None  # the request's headers by name, until the answer has come
         self.asked_at: float | None = None
         self.response_at: float | None = None
         self.interim: tuple[str, ...] = ()
@@ -88,20 +92,24 @@ class _Exchange:
         self.body: BodyReader | None = None
         self.judged: tuple[str | None, Handshake] | None = None
 
+    def answered(self, fields: Fields) -> None:
+        """The response has come: the judgements stay as they are from now on."""
+        if self.request is not None and self.asked is not None:
+            self.judged = self._judge(self.request, (self.asked, fields))
+        self.asked = None
+
     def judge(self) -> tuple[str | None, Handshake | None]:
-        """The trace id and the judgements; both stay as they are once the answer has come."""
+        """The trace id and the judgements, as far as they can be made."""
         if self.judged:
             return self.judged
-        if self.request is None:
-            return None, None
+        return (None, None) if self.request is None else self._judge(self.request, None)
+
+    def _judge(self, request: Message, fields: tuple[Fields, Fields] | None) -> tuple[str | None, Handshake]:
         duration = None
         if self.asked_at is not None and self.response_at is not None:
             duration = round(self.response_at - self.asked_at, 7)
-        ids = handshake.trace_ids(self.request.headers)
-        judged = ids[0] if ids else None, handshake.judge(self.request, self.response, duration)
-        if self.response is not None:
-            self.judged = judged
-        return judged
+        ids = handshake.trace_ids(fields[0] if fields else request.headers)
+        return ids[0] if ids else None, handshake.judge(request, self.response, duration, fields)
 
 
 class _PingTimer:
@@ -120,7 +128,7 @@ class _PingTimer:
         self.waiting.append((payload, at))
 
     def pong(self, payload: bytes, at: float) -> None:
-        """RFC 6455, 5.5.3: a pong answers the latest ping with its payload; earlier ones may go unanswered."""
+        """RFC 6455, 5.5.3: a pong answers a ping with its payload; those before it may go unanswered."""
         if not any(waiting == payload for waiting, _ in self.waiting):
             return  # an unsolicited pong is allowed and answers nothing
         sent_at = at
@@ -273,15 +281,14 @@ class Observer:
             self._began = at
         client = self._client
         while data:
-            waits = bool(self._open) and self._open[-1].upgrade
-            if waits:
-                self._hold(data)
-                return
-            if client.body is not None:
+            if client.body is not None:  # RFC 9110, 7.8: all of a request comes before the protocol changes
                 rest = client.body.feed(data)
                 if rest is None:
                     return
                 client.body = None
+            elif self._open and self._open[-1].upgrade:
+                self._hold(data)
+                return
             else:
                 rest = client.head.feed(data)
                 if rest is None:
@@ -298,17 +305,20 @@ class Observer:
             self._early += data
 
     def _asked(self, head: Head, at: float) -> None:
-        length = request_body(head.headers)
+        fields = Fields(head.headers)
+        length = request_body(fields)
         if length:
             self._client.body = BodyReader(length)
         if self._answered_early:  # it was told as far as it had come, with its answer
             self._answered_early = False
             return
-        exchange = _Exchange(self._count, self._began if not self._count and self._began is not None else at)
+        began = self._began if not self._count and self._began is not None else at
+        exchange = _Exchange(self._count, began, self._epoch)
         self._count += 1
         exchange.request = Message(start_line=head.start_line, headers=head.headers)
         exchange.asked_at = at
-        exchange.upgrade = handshake.asks_for_websocket(head.headers) or method(head.start_line) == "CONNECT"
+        exchange.asked = fields
+        exchange.upgrade = handshake.asks_for_websocket(fields) or method(head.start_line) == "CONNECT"
         for flaw in head.flaws:
             self.anomaly(Sender.CLIENT, flaw, "", at)
         if len(self._open) >= _MAX_PIPELINED:
@@ -354,19 +364,25 @@ class Observer:
             return
         exchange.response = Message(start_line=head.start_line, headers=head.headers)
         exchange.response_at = at
+        fields = Fields(head.headers)
+        exchange.answered(fields)
         if code == 101:
-            self._switch(exchange, at)
+            self._switch(exchange, fields, at)
             return
         asked = method(exchange.request.start_line) if exchange.request else ""
-        length = None if code is None else response_body(head.headers, code, asked)
+        length = None if code is None else response_body(fields, code, asked)
+        if asked == "CONNECT" and code is not None and 200 <= code < 300:  # RFC 9110, 9.3.6: payload both ways, no body
+            self._server.body, self._client.body = BodyReader(None), BodyReader(None)
+            self._early, self._early_lost = b"", False
+            return
         exchange.body = self._server.body = BodyReader(length, keep=exchange.upgrade)
         if length == 0:
             self._answered_whole(at)
 
-    def _switch(self, exchange: _Exchange, at: float) -> None:
+    def _switch(self, exchange: _Exchange, fields: Fields, at: float) -> None:
         """101: from here on both directions are frames (RFC 9110, 15.2.2)."""
         self.upgraded = True
-        accepted = exchange.response and handshake.extensions(exchange.response.headers)
+        accepted = handshake.extensions(fields)
         reserved = 0x40 if accepted and "permessage-deflate" in accepted else 0x70 if accepted else 0
         for direction in (self._client, self._server):
             masked = direction is self._client
@@ -375,8 +391,9 @@ class Observer:
             direction.head = _NO_HEAD
         self._due.append(self._observation(exchange, None))
         self.due = True
-        if self._early_lost:
+        if self._early_lost and self._client.counter:
             self.anomaly(Sender.CLIENT, "data before the 101 that was too much to be read", "", at)
+            self._client.counter.give_up()
         early, self._early = self._early, b""
         if early:
             self._client.feed(early, at)
@@ -384,10 +401,14 @@ class Observer:
     def _answered_whole(self, at: float) -> None:
         self._server.body = None
         exchange = self._open.pop(0)
+        if self._early_lost:
+            self.anomaly(Sender.CLIENT, "data before the answer that was too much to be read", "", at)
         self._report(exchange, at, ended=False)
         self.verification = None  # it spoke of this exchange
-        if exchange.upgrade and self._early:  # not frames after all: a pipelined request
-            early, self._early = self._early, b""
+        if not self._open:
+            self._anomalies, self._times = [], {}  # they belong to what was told
+        if exchange.upgrade:  # what was held are no frames after all: a pipelined request
+            early, self._early, self._early_lost = self._early, b"", False
             self._request(early, at)
 
     # How it ends.
@@ -406,8 +427,9 @@ class Observer:
         self._closed(sender, Ending.FRAME, at, code, reason)
 
     def _closed(self, sender: Sender, ending: Ending, at: float, code: int | None = None, reason: str = "") -> None:
-        if any((close.sender, close.ending) == (sender, ending) for close in self._closes):
-            return  # a second close frame is told as a frame after the close frame
+        for close in self._closes:
+            if close.sender is sender and close.ending is ending:
+                return  # a second close frame is told as a frame after the close frame
         self._closes.append(Close(sender=sender, ending=ending, code=code, reason=reason, at=self._since(at)))
 
     def _finish(self, sender: Sender, at: float) -> None:
@@ -422,7 +444,7 @@ class Observer:
 
     def _partial(self, at: float) -> None:
         """An exchange of which only half a head came: what is there is evidence."""
-        exchange = _Exchange(self._count, self._began if self._began is not None else at)
+        exchange = _Exchange(self._count, self._began if self._began is not None else at, self._epoch)
         self._count += 1
         if self._client.head:
             head = self._client.head.head()
@@ -457,7 +479,7 @@ class Observer:
                 connection=self.connection,
                 exchange=exchange.number,
                 trace=trace,
-                at=_utc(self._epoch + began),
+                at=exchange.at,
                 request=request,
                 response=response,
                 closes=tuple(self._closes),

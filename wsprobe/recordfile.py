@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from wsprobe.codec import MAX_LINE, DecodeError, decode_line, encode_line
+from wsprobe.codec import MAX_LINE, DecodeError, LineEncoder, decode_line
 from wsprobe.model import Observation
 from wsprobe.observer import Unredacted
 from wsprobe.redact import Redactor, shared_key
@@ -33,17 +33,17 @@ class RecordWriter:
 
     def __init__(self, path: str | Path) -> None:
         self._key = fingerprint_key()
-        self._upgrades: dict[tuple[str, int], Redactor] = {}
+        self._upgrades: dict[tuple[str, int], tuple[Redactor, LineEncoder]] = {}
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def write(self, seen: Unredacted) -> Observation:
         """Redacts an observation, appends it, and returns what was written; OSError where it was not, or not whole."""
         exchange = seen.observation.connection, seen.observation.exchange
-        redactor = self._upgrades.pop(exchange, None) or Redactor(self._key)
+        redactor, encoder = both = self._upgrades.pop(exchange, None) or (Redactor(self._key), LineEncoder())
         observation = redactor.redact(seen)
+        line = encoder.encode(observation)
         if observation.ended is None:  # its second line has the same heads
-            self._upgrades[exchange] = redactor
-        line = encode_line(observation)
+            self._upgrades[exchange] = both
         if os.write(self._file, line) < len(line):  # a disk that fills up in the middle of a line
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return observation

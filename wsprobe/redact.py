@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from wsprobe.credentials import (
@@ -32,6 +32,8 @@ from wsprobe.observer import Unredacted
 MIN_SHARED_KEY = 16
 """Characters that a shared fingerprint key must have: its id is told, so it must not be guessable from that."""
 
+T = TypeVar("T", str, Header)
+
 _MAX_REDACTIONS = 1000
 _FINGERPRINT = 12
 _OPEN, _SHUT = "\ue000", "\ue001"
@@ -46,6 +48,7 @@ _HARMLESS_LENGTH, _HARMLESS_MOST = 160, 4096
 _harmless: set[str] = set()
 _harmless_names: set[str] = set()
 _harmless_targets: set[str] = set()
+_harmless_headers: set[Header] = set()
 _harmless_claims: set[str] = set()
 _ACCEPT, _DIGEST = "sec-websocket-accept", re.compile(r"[A-Za-z0-9+/]{27}=")
 _COOKIE_ATTRIBUTES = frozenset(
@@ -179,10 +182,15 @@ class _Pass:
             return None
         headers = []
         for index, header in enumerate(message.headers):
+            if header in _harmless_headers:
+                headers.append(header)
+                continue
             self._where = (kind, index)
             name, value = header
             clean = self._name(name), self._header(name, value)
             headers.append(header if clean == header else clean)  # most are kept as they are: one object for both
+            if clean == header and name in _harmless_names and value in _harmless:
+                _keep(header, _harmless_headers)
         self._where = (kind, None)
         line = message.start_line
         line = self._target(line) if kind == "request" else self._plain(line)
@@ -199,11 +207,11 @@ class _Pass:
         everything = "\n".join((message.start_line, *(part for header in message.headers for part in header)))
         echoes = self._echoes.overflow or self._echoes.stand_in(everything)
         start_line = self._words(message.start_line, echoes=echoes)
-        headers: list[Header] = []
-        for index, header in enumerate(message.headers):
-            self._where = (kind, index)
-            marked = echoes or _OPEN in header[1] or _OPEN in header[0]
-            headers.append(self._finished_header(*header, echoes=echoes) if marked else header)
+        headers = list(message.headers)
+        for index, (name, value) in enumerate(headers):
+            if echoes or _OPEN in value or _OPEN in name:
+                self._where = (kind, index)
+                headers[index] = self._finished_header(name, value, echoes=echoes)
         self._where = (kind, None)
         return Message(start_line=start_line, headers=tuple(headers), body=body)
 
@@ -314,6 +322,9 @@ class _Pass:
     # One value.
 
     def _replace(self, name: str, secret: str, scheme: str | None = None) -> str:
+        if len(self._made) >= _MAX_REDACTIONS:
+            self._echoes.overflow = True
+            return "[withheld]"
         token = bool(JWT.match(secret))
         parts = tuple(len(part) for part in unquote(secret).split(".")) if token else ()
         keys = self._shared if _may_be_guessed(secret, scheme) else {**self._keys, **self._shared}
@@ -374,7 +385,7 @@ def _found(text: str, harmless: set[str], search: Callable[[str], list[Span]]) -
     return spans
 
 
-def _keep(text: str, harmless: set[str]) -> None:
+def _keep(text: T, harmless: set[T]) -> None:
     if len(text) <= _HARMLESS_LENGTH and len(harmless) < _HARMLESS_MOST:
         harmless.add(text)
 

@@ -3,7 +3,6 @@
 import asyncio
 import secrets
 import socket
-import ssl
 import time
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
@@ -11,50 +10,28 @@ from dataclasses import replace
 
 import aiohttp
 from aiohttp import hdrs
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import CIMultiDict
 
 from wsprobe import __version__
-from wsprobe.handshake import accept_for, extensions
-from wsprobe.heads import MAX_BODY, values
+from wsprobe.handshake import extensions
+from wsprobe.heads import values
 from wsprobe.join import CLIENT
-from wsprobe.model import Expectation, Failure, Peers, Recorder, Subprotocol, TlsEnds
+from wsprobe.model import Expectation, Failure, Peers, Recorder, Sender, Subprotocol, TlsEnds
 from wsprobe.net.address import shown
+from wsprobe.net.aiohttp_ways import Failed, answer_class, in_chrome_order, in_words, read_body
 from wsprobe.net.attempt import Attempt
 from wsprobe.net.conversation import Await, Conversation
 from wsprobe.net.dial import Dial, Progress, look, session_of
-from wsprobe.net.tls import reason
 from wsprobe.net.upstream import Unreachable
 from wsprobe.observer import Observer, Source, Unredacted
 
-_BODY_SECONDS = 5.0
 _MAX_MESSAGE = 16 * 1024 * 1024
 _MAX_FIELD = 256 * 1024
 _PHASES = ("dns", "tcp", "proxy", "tls", "upgrade")
-# As Chrome sends them; what is not here comes last.
-_CHROME_ORDER = (
-    "host",
-    "connection",
-    "pragma",
-    "cache-control",
-    "user-agent",
-    "upgrade",
-    "origin",
-    "sec-websocket-version",
-    "accept-encoding",
-    "accept-language",
-    "cookie",
-    "sec-websocket-key",
-    "sec-websocket-extensions",
-    "sec-websocket-protocol",
-)
 
 
 class _Refused(Exception):  # noqa: N818  an outcome, not an error
     """The answer was no 101, or one that a client must not accept."""
-
-
-class _Failed(Exception):  # noqa: N818  an outcome, not an error
-    """aiohttp gave up; the cause says why. It would make the request again where the connection was lost."""
 
 
 async def probe(attempt: Attempt) -> Unredacted:
@@ -80,10 +57,13 @@ class _Probe:
         self._answered = False
         self._came: list[float] = []
         self._began = time.monotonic()
+        self._task = asyncio.current_task()
+        self._limits: list[asyncio.Timeout] = []
+        self._left = False
 
     async def run(self) -> Unredacted:
         try:
-            async with asyncio.timeout(self._attempt.max_time):
+            async with self._limit(self._attempt.max_time):
                 await self._exchange()
         except _Refused:
             pass  # the answer itself is the evidence, and the observer has it
@@ -101,7 +81,7 @@ class _Probe:
     async def _exchange(self) -> None:
         attempt = self._attempt
         async with self._session() as session:
-            async with asyncio.timeout(attempt.answer_time):
+            async with self._limit(attempt.answer_time):
                 connection = await session.ws_connect(
                     attempt.url,
                     headers=CIMultiDict(attempt.headers),
@@ -128,7 +108,7 @@ class _Probe:
             connector=Dial(self._way, self._progress, self._listener),
             trace_configs=[trace],
             middlewares=(self._refuse,),
-            response_class=_answer_class(lambda: self._key_of_aiohttp),
+            response_class=answer_class(lambda: self._key_of_aiohttp),
             headers={hdrs.USER_AGENT: f"wsprobe/{__version__}"},
             skip_auto_headers=("Accept", "Accept-Encoding"),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -145,7 +125,7 @@ class _Probe:
         )
         session = session_of(transport, self._way.name)
         observer.tls = TlsEnds(server=session) if session else None
-        return _Open(observer)
+        return _Open(observer, self.leave)
 
     async def _identify(self, _session: object, _context: object, params: aiohttp.TraceRequestStartParams) -> None:
         """Key and trace id are the same octets, so that recorders join by either."""
@@ -159,7 +139,7 @@ class _Probe:
         if not attempt.browser:
             headers["traceparent"] = f"00-{octets.hex()}-{secrets.token_hex(8)}-01"
             return
-        ordered = sorted(headers.items(), key=_in_chrome)
+        ordered = in_chrome_order(headers.items())
         headers.clear()
         headers.extend(ordered)
 
@@ -173,10 +153,10 @@ class _Probe:
         try:
             response = await handler(request)
         except (aiohttp.ClientError, OSError) as error:
-            raise _Failed from error
+            raise Failed from error
         self._answered = True
         if response.status != 101:
-            await _read(response)
+            await read_body(response)
             raise _Refused
         current = self._observer.upgrade()
         judged = current.observation.handshake if current else None
@@ -190,10 +170,24 @@ class _Probe:
 
     # What came of it.
 
+    def _limit(self, seconds: float | None) -> asyncio.Timeout:
+        self._limits.append(asyncio.timeout(seconds))
+        return self._limits[-1]
+
+    def leave(self, at: float) -> None:
+        """Notes, before anything else that our side does, that it has waited long enough or was interrupted."""
+        if self._left:
+            return
+        if any(limit.expired() for limit in self._limits):
+            self._observer.timeout(at)
+            self._left = True
+        elif self._task and self._task.cancelling():
+            self._observer.stop(at)
+            self._left = True
+
     def _interrupted(self) -> None:
-        if self._answered:
-            self._observer.stop(time.monotonic())
-        else:
+        self.leave(time.monotonic())
+        if not self._answered:
             self._failed(self._phase, "interrupted", "interrupted before an answer came")
 
     @property
@@ -206,14 +200,14 @@ class _Probe:
         if isinstance(error, Unreachable):
             self._failed(error.failure.phase, error.failure.kind, error.failure.message)
         elif isinstance(error, TimeoutError):
-            self._observer.timeout(time.monotonic())
+            self.leave(time.monotonic())
             if not self._answered:
                 after = f"{time.monotonic() - self._began:.2g} s"
                 self._failed(self._phase, "timed out", f"no whole answer came within {after}")
         elif isinstance(error, aiohttp.WSServerHandshakeError):  # the rest of what it judges was judged before
             self._failed("response", "malformed", f"the extensions of the 101 cannot be used: {error.message}")
         elif not self._observer.upgraded:
-            self._failed(*_in_words(error))
+            self._failed(*in_words(error))
 
     def _failed(self, phase: str, kind: str, words: str) -> None:
         self._failure = Failure(phase=phase, kind=kind, message=f"{phase}: {words}"[:1000])
@@ -250,65 +244,24 @@ class _Probe:
 
 
 class _Open:
-    """Tells an observer all but the end: why a connection was given up is known only after it is closed."""
+    """Tells an observer all but the end, which the probe decides, and first why our side leaves."""
 
-    def __init__(self, observer: Observer) -> None:
-        self.feed, self.eof, self.reset = observer.feed, observer.eof, observer.reset
+    def __init__(self, observer: Observer, leave: Callable[[float], None]) -> None:
+        self._observer = observer
+        self._leave = leave
+        self.reset = observer.reset
+
+    def feed(self, sender: Sender, data: bytes, at: float) -> None:
+        """Bytes that passed."""
+        if sender is Sender.CLIENT:
+            self._leave(at)
+        self._observer.feed(sender, data, at)
+
+    def eof(self, sender: Sender, at: float) -> None:
+        """A direction was closed."""
+        if sender is Sender.CLIENT:
+            self._leave(at)
+        self._observer.eof(sender, at)
 
     def end(self, at: float) -> None:
-        """Not yet."""
-
-
-def _in_chrome(header: tuple[str, str]) -> int:
-    name = header[0].lower()
-    return _CHROME_ORDER.index(name) if name in _CHROME_ORDER else len(_CHROME_ORDER)
-
-
-def _answer_class(key: Callable[[], str]) -> type[aiohttp.ClientResponse]:
-    """A 101 as aiohttp wants to see it.
-
-    aiohttp checks the answer against the key that it made itself, which was replaced by the trace's, and knows only
-    one spelling of Connection. The answer to the key that was really sent is judged by the middleware before.
-    """
-
-    class Answer(aiohttp.ClientResponse):
-        @property
-        def headers(self) -> CIMultiDictProxy[str]:  # reified there, the same to its readers
-            shown_ = CIMultiDict(super().headers)
-            if self.status == 101:
-                shown_[hdrs.CONNECTION] = "upgrade"
-                shown_[hdrs.SEC_WEBSOCKET_ACCEPT] = accept_for(key())
-            return CIMultiDictProxy(shown_)
-
-    return Answer
-
-
-async def _read(response: aiohttp.ClientResponse) -> None:
-    """Lets the body of a refusal come, up to a size and a time; the observer keeps it."""
-    size = 0
-    try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            while size <= MAX_BODY and (data := await response.content.readany()):
-                size += len(data)
-    except (TimeoutError, aiohttp.ClientError, OSError):
-        pass  # as much as came is the evidence; the observer tells where it was cut short
-    response.close()
-
-
-def _in_words(error: BaseException) -> tuple[str, str, str]:
-    """Why there was no answer: the phase, a short kind, and words without anything that aiohttp adds of its own."""
-    cause = error.__cause__ if isinstance(error, _Failed) and error.__cause__ else error
-    below = cause.__cause__ or cause
-    if isinstance(below, ssl.SSLError):  # TLS 1.3: the server judges the client's certificate after the handshake
-        return "tls", "handshake", reason(below)
-    match cause:
-        case aiohttp.ServerDisconnectedError():
-            return "response", "closed", "the connection was closed before a whole answer came"
-        case ConnectionError():
-            return "response", "reset", "the connection was reset"
-        case aiohttp.ClientResponseError() | aiohttp.ClientPayloadError():
-            what = getattr(cause, "message", "").partition("\n")[0].partition(":")[0]
-            return "response", "malformed", f"what came is no HTTP response that can be read: {what or 'cut short'}"
-        case OSError() if cause.strerror:
-            return "response", "failed", cause.strerror.lower()
-    return "response", "failed", f"{type(cause).__name__}: {cause}"
+        """Not yet: why a connection was given up is known only after it is closed."""

@@ -19,6 +19,7 @@ from wsprobe.wording import stretch
 RULE = Rule(__name__, needs=upgraded, rank=57)
 
 _HARMLESS = frozenset({"the direction ended inside a frame", "a body that was cut short"})
+_ROUNDED = 1e-6
 _LATE = "a frame after the close frame"
 _RESERVED = "reserved bits without an extension"
 _SIDE = {Sender.CLIENT: "From the client's side", Sender.SERVER: "From the server's side"}
@@ -29,7 +30,8 @@ def check(path: Path) -> Iterator[Finding]:
     told: set[tuple[Sender, str]] = set()
     for hop in path.hops:
         for flaw in hop.anomalies:
-            after = hop.handshake is None or flaw.at >= (hop.handshake.duration or 0.0)
+            # What came in one piece with the 101 has its time, but for the rounding.
+            after = hop.handshake is None or flaw.at + _ROUNDED >= (hop.handshake.duration or 0.0)
             new = flaw.sender in _SIDE and (flaw.sender, flaw.kind) not in told
             if new and flaw.kind not in _HARMLESS and after:
                 told.add((flaw.sender, flaw.kind))

@@ -9,6 +9,7 @@ Good:
     proxy_set_header Host $http_host;
 """
 
+import re
 import shlex
 from collections.abc import Iterator
 from urllib.parse import SplitResult, urlsplit
@@ -23,6 +24,7 @@ from wsprobe.wording import plain, what_stands_between
 RULE = Rule(__name__, needs=pairs, rank=14)
 
 _REFUSED = (400, 401, 403)
+_ABOUT_ORIGIN = re.compile(r"\borigin\b(?![ -]?server)", re.IGNORECASE)  # a CDN calls its upstream "origin server"
 
 
 def check(pair: Pair) -> Iterator[Finding]:
@@ -34,12 +36,12 @@ def check(pair: Pair) -> Iterator[Finding]:
     origin, was, became = _origin(pair), edit.before[0].text, edit.after[0].text
     if origin is None or origin.netloc.lower() != was.lower() or origin.netloc.lower() == became.lower():
         return
-    said = "origin" in _body(pair).lower()
+    said = _ABOUT_ORIGIN.search(_body(pair)) is not None
     fitting = shlex.quote(f"Origin: {origin.scheme}://{plain(became)}")
     yield RULE.finding(
         f"Host left {pair.outer.name} as {was} and arrived at {pair.inner.name} as {became}; the Origin names the old "
         f"one, and the upgrade was refused with {code}"
-        f"{', for its Origin as the answer says' if said else ''}. {what_stands_between(pair.segment)}",
+        f"{'; the answer speaks of the origin' if said else ''}. {what_stands_between(pair.segment)}",
         header_place(pair.outer, "request", "Host", edit.before),
         header_place(pair.inner, "request", "Host", edit.after),
         answer_place(pair.inner),

@@ -49,8 +49,12 @@ def check(path: Path) -> Iterator[Finding]:
             "a reload or a crash at that moment",
         ),
         untested=("whether traffic resets the timer",),
-        next_=(again(path, f"--ping {quiet / 3:.2g} --hold {quiet * 3:.3g}"),),
+        next_=(again(path, f"--ping {_number(quiet / 3)} --hold {_number(quiet * 3)}"),),
     )
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
 
 
 def _both_sides(where: Origin) -> str:

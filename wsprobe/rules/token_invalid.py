@@ -27,7 +27,7 @@ _CHUNK = re.compile(r"[._-]?\d+$")
 
 
 def check(path: Path) -> Iterator[Finding | Skip]:
-    """One finding per way to know it; a skip where nobody was there to check a token that may be at fault."""
+    """One finding per way to know it; a skip where nobody checked a token that arrived and may be at fault."""
     first = path.outermost
     tokens = [r for r in first.redactions if r.message == "request" and r.jwt]
     for token in tokens:
@@ -37,7 +37,8 @@ def check(path: Path) -> Iterator[Finding | Skip]:
         if found and not found.valid and found.reason and found.reason not in _OWN_RULE:
             yield _by_origin(path, hop, found.carrier, found.reason)
     yield from _by_answer(path)
-    if tokens and not path.healthy and not any(hop.verification for hop in path.hops):
+    arrived = any(r.jwt and r.message == "request" for r in path.hops[-1].redactions)
+    if tokens and arrived and not path.healthy and not any(hop.verification for hop in path.hops):
         yield Skip(rule=RULE.name, lacks="a hop that verifies the signature, audience and issuer of the token")
 
 
