@@ -11,7 +11,22 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "wsprobe"
 LAYERS = {
     0: ("model", "closecodes"),
-    1: ["codec", "credentials", "echoes", "ends", "frames", "freetext", "handshake", "headers", "heads", "join", "middleware", "observer", "recordfile", "redact"],
+    1: [
+        "codec",
+        "credentials",
+        "echoes",
+        "ends",
+        "frames",
+        "freetext",
+        "handshake",
+        "headers",
+        "heads",
+        "join",
+        "middleware",
+        "observer",
+        "recordfile",
+        "redact",
+    ],
     2: ("path", "wording"),
     3: ("rules",),
     4: ("diagnose",),

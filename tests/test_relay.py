@@ -72,7 +72,9 @@ FRAMES = st.builds(
     st.sampled_from([b"", wire.MASK]),
 )
 CHUNKS = st.lists(
-    st.tuples(st.booleans(), st.one_of(st.binary(min_size=1, max_size=5000), FRAMES, st.just(REQUEST), st.just(ANSWER))),
+    st.tuples(
+        st.booleans(), st.one_of(st.binary(min_size=1, max_size=5000), FRAMES, st.just(REQUEST), st.just(ANSWER))
+    ),
     max_size=20,
 )
 
@@ -473,9 +475,10 @@ def test_name_that_nobody_knows_is_a_failure_of_dns(tmp_path: Path) -> None:
 
 @LOOPS
 def test_name_is_looked_up(loop: Loop, tmp_path: Path) -> None:
-    with listener() as (listening, url), running(
-        loop, tmp_path / "edge.jsonl", url.replace("127.0.0.1", "localhost")
-    ) as relay:
+    with (
+        listener() as (listening, url),
+        running(loop, tmp_path / "edge.jsonl", url.replace("127.0.0.1", "localhost")) as relay,
+    ):
         with relay.connect() as client, accepted(listening) as server:
             upgraded(client, server)
         (seen,) = relay.ended()
@@ -513,9 +516,9 @@ def test_tls_is_terminated(loop: Loop, tmp_path: Path, certificate: tls.SelfSign
 
 
 @contextlib.contextmanager
-def over_tls(loop: Loop, folder: Path, certificate: tls.SelfSigned, host: str, **options: object) -> Iterator[
-    tuple[Running, socket.socket]
-]:
+def over_tls(
+    loop: Loop, folder: Path, certificate: tls.SelfSigned, host: str, **options: object
+) -> Iterator[tuple[Running, socket.socket]]:
     """A relay to a TLS server, and the socket that takes its connections."""
     with listener() as (listening, url):
         target = url.replace("http", "https").replace("127.0.0.1", host)
@@ -552,9 +555,7 @@ def test_verified_tls_towards_the_upstream(
 
 
 @LOOPS
-def test_certificate_that_does_not_verify_is_a_failure(
-    loop: Loop, tmp_path: Path, certificate: tls.SelfSigned
-) -> None:
+def test_certificate_that_does_not_verify_is_a_failure(loop: Loop, tmp_path: Path, certificate: tls.SelfSigned) -> None:
     with over_tls(loop, tmp_path, certificate, "localhost") as (relay, listening):
         with relay.connect() as client:
             client.sendall(REQUEST)
@@ -634,9 +635,7 @@ def test_what_comes_after_the_end_of_tls_is_told_as_not_passed_on(
 
 
 @LOOPS
-def test_reset_passes_through_tls_after_what_was_read(
-    loop: Loop, tmp_path: Path, certificate: tls.SelfSigned
-) -> None:
+def test_reset_passes_through_tls_after_what_was_read(loop: Loop, tmp_path: Path, certificate: tls.SelfSigned) -> None:
     blob = bytes(range(256)) * 4096 * 3
     options = {"certificate": certificate.cert, "key": certificate.key}
     with between(loop, tmp_path, **options) as (relay, listening):

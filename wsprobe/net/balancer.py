@@ -49,7 +49,12 @@ class Balancer:
     """
 
     def __init__(
-        self, server: tuple[str, int], *, edit: Edit | None = None, idle: float | None = None, rewrite: int | None = None
+        self,
+        server: tuple[str, int],
+        *,
+        edit: Edit | None = None,
+        idle: float | None = None,
+        rewrite: int | None = None,
     ) -> None:
         self._to = server
         self._edit = edit
