@@ -67,7 +67,7 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(loop: Loop, records: Path, upstream: str, **options: Any) -> Iterator[Running]:
+def running(loop: Loop, records: Path, upstream: str, **options: Any) -> Iterator[Running]:  # noqa: ANN401  whatever a relay takes
     """A relay while the block runs."""
     started: list[Running] = []
     failed: list[BaseException] = []
