@@ -115,6 +115,7 @@ def test_a_head_is_read_as_it_stands(
         pytest.param(b"A\nB: c\n\nrest", b"rest", id="LF"),
         pytest.param(b"A\r\nB: c\n\r\nrest", b"rest", id="LF, then an empty line with CRLF"),
         pytest.param(b"A\r\nB: c\r\n\nrest", b"rest", id="CRLF, then an empty line with LF"),
+        pytest.param(b"A\r\nB: c\n\r\n\r\nrest", b"\r\nrest", id="LF, then two empty lines with CRLF"),
         pytest.param(b"\r\n\n\r\nA\r\nB: c\r\n\r\n\r\nrest", b"\r\nrest", id="empty lines before it are passed over"),
     ],
 )

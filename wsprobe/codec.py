@@ -8,12 +8,12 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, fields, is_dataclass
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from operator import attrgetter, is_
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from wsprobe.model import Observation, Report, Reports, Trace
+from wsprobe.model import Observation, Recorder, Report, Reports, Trace
 
 SCHEMAS = {
     "wsprobe.hop/1": Observation,
@@ -31,7 +31,7 @@ MAX_LINE = 4 * 1024 * 1024
 _MAX_ITEMS = 100_000
 # json.dumps would make an encoder for each line; records are trees, in which nothing holds itself.
 _COMPACT = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
-_LASTING = ("recorder", "request", "response", "peers", "tls", "handshake", "redactions")
+_LASTING = ("request", "response", "peers", "tls", "handshake", "redactions")
 """What is the same object in all lines of an exchange, and most of each line."""
 
 Json = dict[str, Any]
@@ -66,18 +66,24 @@ class LineEncoder:
         if not self._lasting or not all(map(is_, self._lasting, lasting)):
             self._lasting, self._text = lasting, _COMPACT(encode_lasting(lasting))[1:]
         changing = {"schema": _NAMES[Observation], **encode_changing(changing_of(observation))}
-        return f"{_COMPACT(changing)[:-1]},{self._text}\n".encode()
+        return f"{_COMPACT(changing)[:-1]},{_recorder(observation.recorder)},{self._text}\n".encode()
 
 
 @cache
 def _halves() -> tuple[Parts, Codec, Parts, Codec]:
-    names = [field.name for field in fields(Observation) if field.name not in _LASTING]
+    names = [field.name for field in fields(Observation) if field.name not in {*_LASTING, "recorder"}]
     return (
         attrgetter(*names),
         _values_encoder(Observation, names),
         attrgetter(*_LASTING),
         _values_encoder(Observation, _LASTING),
     )
+
+
+@lru_cache(maxsize=8)
+def _recorder(recorder: Recorder) -> str:
+    """What all lines of a recorder have alike."""
+    return _COMPACT({"recorder": _encoder(Recorder)(recorder)})[1:-1]
 
 
 def encode_line(observation: Observation) -> bytes:

@@ -151,7 +151,7 @@ def _end_of_head(data: bytes | bytearray, start: int) -> tuple[int, int] | None:
     """Where the head ends and where what follows begins. A bare LF ends a line too (RFC 9112, 2.2)."""
     crlf = data.find(b"\r\n\r\n", start)
     bare = data.find(b"\n\n", start, crlf if crlf >= 0 else len(data))
-    mixed = data.find(b"\n\r\n", start, crlf if crlf >= 0 else len(data))
+    mixed = data.find(b"\n\r\n", start, crlf + 2 if crlf >= 0 else len(data))
     if bare > 0 and data[bare - 1] == 0x0D:  # CR LF LF: the CR belongs to the line's end, not to its value
         bare, size = bare - 1, 3
     else:

@@ -155,7 +155,7 @@ _NO_HEAD = HeadReader()  # of a direction that holds frames, where none is read 
 class _Direction:
     """What one side sends: heads and bodies until the upgrade, frames after it. Tells its observer what it finds."""
 
-    __slots__ = ("_observer", "body", "counter", "feed", "head", "sender")
+    __slots__ = ("_observer", "body", "counter", "head", "sender")
 
     def __init__(self, sender: Sender, observer: "Observer") -> None:
         self.sender = sender
@@ -163,7 +163,6 @@ class _Direction:
         self.head = HeadReader()
         self.body: BodyReader | None = None
         self.counter: FrameCounter | None = None
-        self.feed = observer._request if sender is Sender.CLIENT else observer._response  # noqa: SLF001  one machine
 
     def on_close(self, payload: bytes, at: float) -> None:
         self._observer._close_frame(self.sender, payload, at)  # noqa: SLF001  one machine
@@ -208,9 +207,8 @@ class Observer:
         self._answered_early = False
         self._began: float | None = None
         self._closes: list[Close] = []
-        self._anomalies: list[Anomaly] = []  # the first of each kind
-        self._times: dict[tuple[Sender, str], int] = {}
-        self._pings: dict[Sender, _PingTimer] = {}
+        self._anomalies: dict[tuple[Sender, str], tuple[Anomaly, int]] = {}  # the first of each kind, and how many
+        self._pings: dict[Sender, _PingTimer] | None = None
         self._failure: Failure | None = None
         self._due: list[Unredacted] = []
         self._ended = False
@@ -219,7 +217,13 @@ class Observer:
 
     def feed(self, sender: Sender, data: bytes, at: float) -> None:
         """Bytes that `sender` sent, seen at time `at`, before they are passed on."""
-        (self._client if sender is Sender.CLIENT else self._server).feed(data, at)
+        direction = self._client if sender is Sender.CLIENT else self._server
+        if direction.counter is not None:
+            direction.counter.feed(data, at)
+        elif direction is self._client:
+            self._request(data, at)
+        else:
+            self._response(data, at)
 
     def eof(self, sender: Sender, at: float) -> None:
         """The direction was closed in order (FIN, or close_notify of TLS)."""
@@ -245,12 +249,12 @@ class Observer:
 
     def anomaly(self, sender: Sender, kind: str, detail: str, at: float) -> None:
         """Counts something that the standards do not allow; equal kinds are told once with their number."""
-        times = self._times.get((sender, kind), 0)
-        if not times and len(self._times) >= _MAX_ANOMALIES:
-            return
-        self._times[sender, kind] = times + 1
-        if not times:
-            self._anomalies.append(Anomaly(sender=sender, kind=kind, detail=detail[:512], at=self._since(at)))
+        known = self._anomalies.get((sender, kind))
+        if known:
+            self._anomalies[sender, kind] = known[0], known[1] + 1
+        elif len(self._anomalies) < _MAX_ANOMALIES:
+            first = Anomaly(sender=sender, kind=kind, detail=detail[:512], at=self._since(at))
+            self._anomalies[sender, kind] = first, 1
 
     def end(self, at: float) -> None:
         """The connection is over in both directions: what is still open becomes due."""
@@ -333,8 +337,8 @@ class Observer:
             self._began = at
         server = self._server
         while data:
-            if self.upgraded:
-                server.feed(data, at)
+            if server.counter is not None:
+                server.counter.feed(data, at)
                 return
             if server.body is not None:
                 rest = server.body.feed(data)
@@ -387,7 +391,6 @@ class Observer:
         for direction in (self._client, self._server):
             masked = direction is self._client
             direction.counter = FrameCounter(direction, masked=masked, reserved=reserved)
-            direction.feed = direction.counter.feed
             direction.head = _NO_HEAD
         self._due.append(self._observation(exchange, None))
         self.due = True
@@ -396,7 +399,7 @@ class Observer:
             self._client.counter.give_up()
         early, self._early = self._early, b""
         if early:
-            self._client.feed(early, at)
+            self.feed(Sender.CLIENT, early, at)
 
     def _answered_whole(self, at: float) -> None:
         self._server.body = None
@@ -406,7 +409,7 @@ class Observer:
         self._report(exchange, at, ended=False)
         self.verification = None  # it spoke of this exchange
         if not self._open:
-            self._anomalies, self._times = [], {}  # they belong to what was told
+            self._anomalies = {}  # they belong to what was told
         if exchange.upgrade:  # what was held are no frames after all: a pipelined request
             early, self._early, self._early_lost = self._early, b"", False
             self._request(early, at)
@@ -498,8 +501,7 @@ class Observer:
         )
 
     def _told(self) -> Iterator[Anomaly]:
-        for first in self._anomalies:
-            times = self._times[first.sender, first.kind]
+        for first, times in self._anomalies.values():
             yield first if times == 1 else replace(first, times=times)
 
     def _frames(self) -> Frames | None:
@@ -516,10 +518,12 @@ class Observer:
         )
 
     def _pings_of(self, sender: Sender) -> _PingTimer:
+        if self._pings is None:
+            self._pings = {}
         return self._pings.setdefault(sender, _PingTimer())
 
     def _pings_by_side(self) -> PingsBySide | None:
-        sides = {sender: timer.result() for sender, timer in self._pings.items() if timer.sent}
+        sides = {sender: timer.result() for sender, timer in (self._pings or {}).items() if timer.sent}
         if not sides:
             return None
         return PingsBySide(client=sides.get(Sender.CLIENT), server=sides.get(Sender.SERVER))

@@ -65,7 +65,6 @@ class Link:
         "_over",
         "_timer",
         "client",
-        "observe",
         "observer",
         "owner",
         "server",
@@ -76,7 +75,6 @@ class Link:
         self.client = Side(self, Sender.CLIENT)
         self.server = Side(self, Sender.SERVER)
         self.observer = Observer(owner.source, secrets.token_hex(8), epoch=time.time() - time.monotonic())
-        self.observe: Callable[[Sender, bytes, float], None] = self.observer.feed
         self._loop = loop
         self._held = b""  # what the client sent while the upstream was dialled
         self._dialling: asyncio.Task[None] | None = None
@@ -93,7 +91,7 @@ class Link:
         """The observer failed: what it saw before is still recorded, the rest passes unseen."""
         self.owner.failed(bug)
         self.observer.anomaly(Sender.LOCAL, "the recorder failed here", type(bug).__name__, time.monotonic())
-        self.observe = _unseen
+        self.observer.feed = _unseen  # type: ignore[method-assign]  # nothing is fed to it any more
 
     # How it begins.
 

@@ -46,7 +46,7 @@ class Side(asyncio.Protocol):
         """Observes, then passes on."""
         link = self.link
         try:
-            link.observe(self.sender, data, time.monotonic())
+            link.observer.feed(self.sender, data, time.monotonic())
         except Exception as bug:  # noqa: BLE001  whatever is wrong with us must not be what breaks the traffic
             link.blind(bug)
         peer = self.peer
