@@ -36,6 +36,8 @@ class Owner(Protocol):
     """The relay that a link belongs to."""
 
     source: Source
+    upstream: str | None
+    """The upstream's address, where it needs no look-up: asking the kernel for it takes time and memory."""
 
     async def dial(self, factory: Factory) -> Tls | None:
         """Connects to the upstream; Unreachable where that fails."""
@@ -131,7 +133,7 @@ class Link:
 
     def _connected(self, transport: asyncio.Transport) -> None:
         client, before = self.client, self.observer.peers or Peers()
-        server = shown(transport.get_extra_info("peername"))
+        server = self.owner.upstream or shown(transport.get_extra_info("peername"))
         self.observer.peers = Peers(client=before.client, local=before.local, server=server)
         if self._held:
             transport.write(self._held)

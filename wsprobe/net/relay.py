@@ -54,6 +54,7 @@ class Relay:
         self._listen = listen
         self._tls = terminating(certificate, key) if certificate else None
         self.dial = Dialler(target, authorities=authorities, insecure=insecure)
+        self.upstream = self.dial.address
         recorder = _recorder(tls=target.tls or self._tls is not None)
         self.source = Source(name=name, instance=socket.gethostname(), recorder=recorder)
         self._links: set[Link] = set()

@@ -47,12 +47,13 @@ class Dialler:
     """Opens connections to one upstream. OSError or ValueError where `authorities` cannot be used.
 
     With `insecure` a certificate that does not verify is no hindrance; the reason is still found out and told.
+    `address` is the upstream's as host:port, None where the host is a name.
     """
 
     def __init__(self, upstream: Upstream, *, authorities: Path | None = None, insecure: bool = False) -> None:
         self._upstream = upstream
-        self._literal = is_literal(upstream.host)
-        self._sni = None if self._literal else upstream.host
+        self.address = shown((upstream.host, upstream.port)) if is_literal(upstream.host) else None
+        self._sni = None if self.address else upstream.host
         self._strict = dialling(authorities, verify=True) if upstream.tls else None
         self._lax = dialling(authorities, verify=False) if upstream.tls and insecure else None
         self._refused: dict[bytes, str] = {}  # why certificates do not verify, by the SHA-256 of the certificate
@@ -65,7 +66,7 @@ class Dialler:
         loop = asyncio.get_running_loop()
         if self._strict:
             return await self._secured(loop, self._strict, factory)
-        if self._literal:
+        if self.address:
             try:
                 async with asyncio.timeout(CONNECT_SECONDS):
                     await loop.create_connection(factory, self._upstream.host, self._upstream.port)
