@@ -70,6 +70,8 @@ def test_a_field_with_its_default_is_left_out_and_one_without_is_written() -> No
         ({"ended": float("nan")}, "ended: a number beyond reason"),
         ({"ended": 1e300}, "ended: a number beyond reason"),
         ({"ended": 10**400}, "ended: a number beyond reason"),
+        ({"ended": -(10**300)}, "ended: a number beyond reason"),
+        ({"exchange": 10**400}, "exchange: a number beyond reason"),
         ({"recorder": None}, "recorder: dict expected, NoneType found"),
         ({"schema": "wsprobe.hop/2"}, "schema 'wsprobe.hop/2' is a newer version than this wsprobe reads"),
         ({"schema": "other/1"}, "schema 'other/1' is not a schema of wsprobe"),
@@ -84,6 +86,14 @@ def test_what_is_not_ours_is_refused_with_its_place(change: dict[str, Any], said
 def test_a_missing_field_is_named() -> None:
     with pytest.raises(DecodeError, match="connection is missing"):
         decode({name: value for name, value in MINIMAL.items() if name != "connection"})
+
+
+def test_half_a_character_is_replaced() -> None:
+    observation = decode(
+        json.loads('{"name":"a\\ud800b"}') | {name: MINIMAL[name] for name in MINIMAL if name != "name"}
+    )
+    assert isinstance(observation, Observation)
+    assert observation.name == "a?b"
 
 
 def test_a_field_of_a_newer_writer_is_passed_over() -> None:

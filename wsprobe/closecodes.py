@@ -16,7 +16,7 @@ NAMES = {
     1012: "service restart",
     1013: "try again later",
     1014: "bad gateway",
-    1015: "TLS failure [internal]",
+    1015: "TLS handshake failure [internal]",
     3000: "unauthorized",
     3003: "forbidden",
     3008: "timeout",

@@ -29,6 +29,8 @@ MAX_LINE = 4 * 1024 * 1024
 """Octets of the longest line that is read as a record."""
 
 _MAX_ITEMS = 100_000
+_MAX_TIME = 10**15
+_MAX_NUMBER = 10**30  # above any sum of lengths, each of which a frame can claim to be 2^64
 # json.dumps would make an encoder for each line; records are trees, in which nothing holds itself.
 _COMPACT = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _LASTING = ("request", "response", "peers", "tls", "handshake", "redactions")
@@ -193,7 +195,7 @@ def _decoder(kind: Any) -> Codec:  # noqa: ANN401  a type, or what typing makes 
         return _tuple_decoder(get_args(kind))
     if origin is dict:
         inner = _decoder(get_args(kind)[1])
-        return lambda value: {str(key): inner(item) for key, item in _checked(value, dict).items()}
+        return lambda value: {_checked(key, str): inner(item) for key, item in _checked(value, dict).items()}
     if isinstance(kind, type) and is_dataclass(kind):
         return _object_decoder(kind)
     if issubclass(kind, StrEnum):
@@ -260,15 +262,14 @@ def _bounded(value: object) -> list[Any]:
 
 def _checked(value: Any, kind: type) -> Any:  # noqa: ANN401  the type that was checked
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except OverflowError:
-            msg = "a number beyond reason"
-            raise DecodeError(msg) from None
+        value = float(value) if -_MAX_TIME < value < _MAX_TIME else float("nan")
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         msg = f"{kind.__name__} expected, {type(value).__name__} found"
         raise DecodeError(msg)
-    if isinstance(value, float) and not (-1e15 < value < 1e15):
+    most = _MAX_TIME if kind is float else _MAX_NUMBER
+    if isinstance(value, int | float) and not (-most < value < most):
         msg = "a number beyond reason"
         raise DecodeError(msg)
+    if isinstance(value, str) and not value.isascii():
+        return value.encode("utf-8", "replace").decode()  # JSON can hold half a character, no file or terminal can
     return value

@@ -105,17 +105,17 @@ class FrameCounter:
         masked = self._masked
         while pos + 1 < end:
             first, size = data[pos], data[pos + 1] ^ masked
-            # The plain case, without a call: a whole data frame that is not fragmented, of up to 64 KiB.
-            if size > 126 or (first != 0x82 and first != 0x81):  # noqa: PLR1714  a set would take longer
+            # The plain case, without a call: a whole data frame that is not fragmented.
+            if size > 127 or (first != 0x82 and first != 0x81):  # noqa: PLR1714  a set would take longer
                 break
             begin = pos + 2
-            if size == 126:
-                if begin + 2 > end:
+            if size > 125:
+                begin += 2 if size == 126 else 8
+                if begin > end:
                     break
-                size = (data[begin] << 8) | data[begin + 1]
-                if size < 126:
+                least, size = 126 if size == 126 else 65536, int.from_bytes(data[pos + 2 : begin])
+                if size < least or size >> 63:
                     break
-                begin += 2
             if masked:
                 begin += 4
             if begin > end:

@@ -9,8 +9,8 @@ from wsprobe.model import Handshake, Header, Message, Subprotocol
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
-CONSTANT_KEYS = frozenset({"MDAwMDAwMDAwMDAwMDAwMA==", "AAAAAAAAAAAAAAAAAAAAAA=="})
-"""Keys that name no connection: what lighttpd sends for each one that came over HTTP/2, and all zeros."""
+CONSTANT_KEYS = frozenset({b"0" * 16, bytes(16)})
+"""Octets of keys that name no connection: what lighttpd sends for each one that came over HTTP/2, and all zeros."""
 
 _KEY_OCTETS = 16
 
@@ -39,7 +39,7 @@ def trace_ids(headers: tuple[Header, ...] | Fields) -> tuple[str, ...]:
     found = []
     for key in fields.values("sec-websocket-key")[:1]:
         octets = key_octets(key)
-        if octets and key not in CONSTANT_KEYS:
+        if octets and octets not in CONSTANT_KEYS:
             found.append(octets.hex())
     for parent in fields.values("traceparent")[:1]:
         parts = parent.split("-")

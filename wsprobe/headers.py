@@ -4,7 +4,7 @@ Headers are compared as HTTP does: names without case, order only among lines of
 Redacted values are compared by what their redactions tell; where that decides nothing, the answer is that.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -102,8 +102,16 @@ def same(before: Value, after: Value) -> bool | None:
         return None if _may_be_same(before, after) else False
     if before.bare != after.bare:
         return False
+    if "[withheld" in before.bare:  # more was withheld than a recorder tells one by one
+        return None
+    return _same_secrets(before.redactions, after.redactions)
+
+
+def _same_secrets(before: Sequence[Redaction], after: Sequence[Redaction]) -> bool | None:
+    if len(before) != len(after):
+        return None
     decided = True
-    for old, new in zip(before.redactions, after.redactions, strict=True):
+    for old, new in zip(before, after, strict=True):
         if (old.length, old.parts, old.scheme) != (new.length, new.parts, new.scheme):
             return False
         shared = (old.fingerprints or {}).keys() & (new.fingerprints or {}).keys()
@@ -145,8 +153,8 @@ def _kind(name: str, old: tuple[Value, ...], new: tuple[Value, ...]) -> Kind:
             return Kind.UNCOMPARED
     joined = _members(name, old), _members(name, new)
     if joined[0] == joined[1] and len(old) != len(new):
-        secrets = [r for value in (*old, *new) for r in value.redactions]
-        return Kind.UNCOMPARED if secrets else Kind.MERGED
+        secrets = [[redaction for value in values for redaction in value.redactions] for values in (old, new)]
+        return {True: Kind.MERGED, None: Kind.UNCOMPARED, False: Kind.ALTERED}[_same_secrets(*secrets)]
     return Kind.ALTERED
 
 

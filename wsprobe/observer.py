@@ -225,6 +225,10 @@ class Observer:
         else:
             self._response(data, at)
 
+    def counter(self, sender: Sender) -> FrameCounter | None:
+        """What counts the frames of a direction, None before the upgrade: after it, to feed it is what `feed` does."""
+        return (self._client if sender is Sender.CLIENT else self._server).counter
+
     def eof(self, sender: Sender, at: float) -> None:
         """The direction was closed in order (FIN, or close_notify of TLS)."""
         self._closed(sender, Ending.EOF, at)

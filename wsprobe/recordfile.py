@@ -35,6 +35,7 @@ class RecordWriter:
         self._key = fingerprint_key()
         self._upgrades: dict[tuple[str, int], tuple[Redactor, LineEncoder]] = {}
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._torn = _ends_inside_a_line(Path(path))
 
     def write(self, seen: Unredacted) -> Observation:
         """Redacts an observation, appends it, and returns what was written; OSError where it was not, or not whole."""
@@ -42,15 +43,26 @@ class RecordWriter:
         redactor, encoder = both = self._upgrades.pop(exchange, None) or (Redactor(self._key), LineEncoder())
         observation = redactor.redact(seen)
         line = encoder.encode(observation)
+        if self._torn:  # what a killed recorder or a full disk left must not swallow this line
+            line = b"\n" + line
         if observation.ended is None:  # its second line has the same heads
             self._upgrades[exchange] = both
-        if os.write(self._file, line) < len(line):  # a disk that fills up in the middle of a line
+        self._torn = os.write(self._file, line) < len(line)
+        if self._torn:  # a disk that fills up in the middle of a line
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return observation
 
     def close(self) -> None:
         """Closes the file."""
         os.close(self._file)
+
+
+def _ends_inside_a_line(file: Path) -> bool:
+    if not file.is_file() or not file.stat().st_size:
+        return False
+    with file.open("rb") as lines:
+        lines.seek(-1, os.SEEK_END)
+        return lines.read(1) != b"\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

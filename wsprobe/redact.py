@@ -113,7 +113,8 @@ class Redactor:
     def _read(self, request: Message | None, response: Message | None) -> "_Pass":
         pass_ = _Pass(trace_ids(request.headers) if request else (), self._key)
         marked = pass_.message("request", request), pass_.message("response", response)
-        self._clean = pass_.finished("request", marked[0]), pass_.finished("response", marked[1])
+        clean = pass_.finished("request", marked[0]), pass_.finished("response", marked[1])
+        self._clean = clean[0], response if clean[1] == response else clean[1]  # mostly one object for both
         return pass_
 
 

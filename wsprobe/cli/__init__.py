@@ -31,18 +31,22 @@ class UsageError(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    parser = _parser(words)
-    options = parser.parse_args(words)
     try:
-        status: int = import_module(f"wsprobe.cli.{options.command}").run(options)
-    except UsageError as error:
-        print(f"wsprobe {options.command}: {one_line(str(error))}", file=sys.stderr)
-        return 2
+        return _run(words)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader of the pipe has seen enough
         sys.stderr.close()
         return 1
+
+
+def _run(words: list[str]) -> int:
+    options = _parser(words).parse_args(words)
+    try:
+        status: int = import_module(f"wsprobe.cli.{options.command}").run(options)
+    except UsageError as error:
+        print(f"wsprobe {options.command}: {one_line(str(error))}", file=sys.stderr)
+        return 2
     return status
 
 

@@ -183,7 +183,11 @@ async def _probed(port: int, token: str | None, fault: Fault) -> "Observation":
     headers += [("Authorization", f"Bearer {token}")] if token else []
     url = URL(f"ws://127.0.0.1:{port}{_ORIGIN_PATH}")
     attempt = Attempt(url=url, headers=tuple(headers), hold=fault.hold, answer_time=5.0)
-    return redact(await probe(attempt), gather.fingerprint_key())
+    seen = await probe(attempt)
+    task = asyncio.current_task()
+    if task and task.cancelling():  # interrupted; the probe gives what it saw, which is of no use here
+        raise asyncio.CancelledError
+    return redact(seen, gather.fingerprint_key())
 
 
 async def _plain_http(port: int, token: str) -> "Control":

@@ -4,7 +4,6 @@ Small on purpose. It serves the demo and nothing else: what real balancers do is
 """
 
 import asyncio
-import contextlib
 import struct
 from collections.abc import Callable
 
@@ -110,10 +109,12 @@ class Balancer:
     ) -> None:
         """Both directions until one of them ends, or nothing passes for as long as the timer allows."""
         quiet = asyncio.timeout(self._idle)
-        with contextlib.suppress(TimeoutError):  # the timer fired: both sides are closed without a frame
+        try:
             async with quiet, asyncio.TaskGroup() as both:
                 both.create_task(_copy(*inwards, self._passed(quiet)))
                 both.create_task(self._outwards(*outwards, self._passed(quiet)))
+        except* OSError:
+            pass  # the timer fired (TimeoutError), or one side broke: both are closed without a frame
 
     def _passed(self, quiet: asyncio.Timeout) -> Callable[[], None]:
         def restart() -> None:

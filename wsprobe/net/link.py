@@ -37,7 +37,9 @@ class Owner(Protocol):
 
     source: Source
     upstream: str | None
-    """The upstream's address, where it needs no look-up: asking the kernel for it takes time and memory."""
+    """The upstream's address, where it is known: to ask the kernel for each connection takes time and memory."""
+    local: str | None
+    """The address that clients connect to, likewise."""
 
     async def dial(self, factory: Factory) -> Tls | None:
         """Connects to the upstream; Unreachable where that fails."""
@@ -89,11 +91,27 @@ class Link:
         """The side across."""
         return self.server if side is self.client else self.client
 
+    def received(self, side: Side, data: bytes) -> None:
+        """What a side read while it is not yet, or no longer, frames that are passed on."""
+        observer = self.observer
+        try:
+            observer.feed(side.sender, data, time.monotonic())
+        except Exception as bug:  # noqa: BLE001  whatever is wrong with us must not be what breaks the traffic
+            self.blind(bug)
+        if side.peer is not None:
+            side.peer.write(data)
+        else:
+            self._keep(side, data)
+        if observer.due:
+            self.owner.record(observer.take())
+            self.client.counter, self.server.counter = observer.counter(Sender.CLIENT), observer.counter(Sender.SERVER)
+
     def blind(self, bug: Exception) -> None:
         """The observer failed: what it saw before is still recorded, the rest passes unseen."""
         self.owner.failed(bug)
         self.observer.anomaly(Sender.LOCAL, "the recorder failed here", type(bug).__name__, time.monotonic())
         self.observer.feed = _unseen  # type: ignore[method-assign]  # nothing is fed to it any more
+        self.client.counter = self.server.counter = None
 
     # How it begins.
 
@@ -111,7 +129,8 @@ class Link:
     def _accepted(self, transport: asyncio.Transport) -> None:
         self.owner.opened(self)
         info = transport.get_extra_info
-        self.observer.peers = Peers(client=shown(info("peername")), local=shown(info("sockname")))
+        local = self.owner.local or shown(info("sockname"))
+        self.observer.peers = Peers(client=shown(info("peername")), local=local)
         secured = info("ssl_object")
         if isinstance(secured, AcceptedObject):
             self.observer.tls = TlsEnds(client=negotiated(secured, sni=secured.sni))
@@ -143,7 +162,7 @@ class Link:
             self._pass_eof(client)
         client.resume()
 
-    def keep(self, side: Side, data: bytes) -> None:
+    def _keep(self, side: Side, data: bytes) -> None:
         """Bytes that came while there is nobody to pass them on to."""
         if self._head is not None:
             if self._head.feed(data) is not None:

@@ -37,7 +37,8 @@ class _Refused(Exception):  # noqa: N818  an outcome, not an error
 async def probe(attempt: Attempt) -> Unredacted:
     """Connects, asks, talks, watches, closes; returns what was seen, however it ended. Raises for nothing remote.
 
-    Cancelled, it closes the connection and returns what was seen so far.
+    Cancelled, it closes the connection and still returns what was seen so far: whoever awaits it in a task of its own
+    asks that whether it is `cancelling`.
     """
     return await _Probe(attempt).run()
 

@@ -5,13 +5,14 @@ How the two connections of a client are tied to each other is in `link`.
 
 import asyncio
 import contextlib
+import ipaddress
 import socket
 from collections.abc import Callable
 from pathlib import Path
 
 from wsprobe import __version__
 from wsprobe.model import Observation, Recorder
-from wsprobe.net.address import parse_upstream
+from wsprobe.net.address import parse_upstream, shown
 from wsprobe.net.link import Link
 from wsprobe.net.tls import terminating
 from wsprobe.net.upstream import Dialler
@@ -55,6 +56,7 @@ class Relay:
         self._tls = terminating(certificate, key) if certificate else None
         self.dial = Dialler(target, authorities=authorities, insecure=insecure)
         self.upstream = self.dial.address
+        self.local: str | None = None
         recorder = _recorder(tls=target.tls or self._tls is not None)
         self.source = Source(name=name, instance=socket.gethostname(), recorder=recorder)
         self._links: set[Link] = set()
@@ -74,7 +76,10 @@ class Relay:
         self._server = await loop.create_server(
             lambda: Link(self, loop).client, host, port, ssl=self._tls, ssl_handshake_timeout=seconds, backlog=_BACKLOG
         )
-        taken: tuple[str, int] = self._server.sockets[0].getsockname()[:2]
+        first, *more = (listening.getsockname()[:2] for listening in self._server.sockets)
+        if not more and not ipaddress.ip_address(first[0]).is_unspecified:
+            self.local = shown(first)
+        taken: tuple[str, int] = first
         return taken
 
     async def stop(self) -> None:

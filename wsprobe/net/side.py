@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import socket
 import struct
-import time
+from time import monotonic
 from typing import TYPE_CHECKING, cast
 
+from wsprobe.frames import FrameCounter
 from wsprobe.model import Sender
 from wsprobe.net.kernel import is_reset
 
@@ -23,16 +24,18 @@ class Side(asyncio.Protocol):
     """One of the two connections of a link: what it reads is observed, and written to the other one.
 
     `transport` is None before the connection stands and once it is gone, `peer` (where to write) too. `ended` says
-    that nothing more will be read, `paused` that nothing is read for now.
+    that nothing more will be read, `paused` that nothing is read for now. `counter` takes what is read once it is
+    frames, so that a message passes without a look at more than these few objects.
     """
 
-    __slots__ = ("ended", "link", "paused", "peer", "sender", "transport")
+    __slots__ = ("counter", "ended", "link", "paused", "peer", "sender", "transport")
 
     def __init__(self, link: "Link", sender: Sender) -> None:
         self.link = link
         self.sender = sender
         self.transport: asyncio.Transport | None = None
         self.peer: asyncio.Transport | None = None
+        self.counter: FrameCounter | None = None
         self.ended = False
         self.paused = False
 
@@ -44,18 +47,15 @@ class Side(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Observes, then passes on."""
-        link = self.link
+        counter, peer = self.counter, self.peer
+        if counter is None or peer is None:
+            self.link.received(self, data)
+            return
         try:
-            link.observer.feed(self.sender, data, time.monotonic())
+            counter.feed(data, monotonic())
         except Exception as bug:  # noqa: BLE001  whatever is wrong with us must not be what breaks the traffic
-            link.blind(bug)
-        peer = self.peer
-        if peer is not None:
-            peer.write(data)
-        else:
-            link.keep(self, data)
-        if link.observer.due:
-            link.owner.record(link.observer.take())
+            self.link.blind(bug)
+        peer.write(data)
 
     def eof_received(self) -> bool:
         """A FIN, or the end of TLS. True keeps a TCP connection open for the other direction."""
