@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.mitm import IGNORED
 from tests.tracing import SECONDS, command, run
 from wsprobe.cli.demo import FAULTS
+
+pytestmark = [pytest.mark.filterwarnings(ignored) for ignored in IGNORED]
 
 ROOT = Path(__file__).parent.parent
 SEGMENTS = {

@@ -634,7 +634,7 @@ def conversations(draw: st.DrawFn) -> list[Step]:
     return steps
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(conversations(), st.randoms(use_true_random=False))
 def test_chunking_does_not_change_what_is_said(steps: list[Step], chance: random.Random) -> None:
     def anyhow(data: bytes) -> Iterable[bytes]:

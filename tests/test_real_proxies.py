@@ -9,10 +9,11 @@ import pytest
 from tests import backend, lab
 from tests.backend import Answer, Backend
 from tests.lab.proxy import BASIC
+from tests.mitm import IGNORED
 from tests.standin import token
 from tests.tracing import Document, Ran, relay, rules, run, serving, trace
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, *(pytest.mark.filterwarnings(ignored) for ignored in IGNORED)]
 
 TOKEN = token()
 BETWEEN = ["edge", "inner"]

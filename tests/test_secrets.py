@@ -19,7 +19,7 @@ import pytest
 
 from tests import backend, wire
 from tests.backend import Backend, Exchange
-from tests.standin import SECRET, token
+from tests.standin import SECRET, forged, token
 from tests.tracing import SECONDS, Ran, command, run
 
 FORMATS = ("terminal", "json", "markdown")
@@ -34,6 +34,7 @@ HEADERS = (
         "Idempotency-Key",
     ),
 )
+_PIECE = 20
 QUERY = ("token", "access_token", "api_key", "session", "code", "X-Amz-Signature", "ticket", "password")
 
 
@@ -52,9 +53,10 @@ class Vault:
         """A secret for a place."""
         return self.planted.setdefault(place, opaque())
 
-    def jwt(self, place: str) -> str:
+    def jwt(self, place: str, *, short: bool = False) -> str:
         """A token for a place; what its first part says may be told."""
-        made = token(jti=secrets.token_hex(8))
+        jti = secrets.token_hex(8)
+        made = forged({"alg": "HS256"}, {"jti": jti}, b"key") if short else token(jti=jti)
         _, self.planted[f"{place}, claims"], self.planted[f"{place}, signature"] = made.split(".")
         return made
 
@@ -64,9 +66,10 @@ class Vault:
 
 
 def forms(secret: str) -> set[str]:
-    """A secret as it is, percent-encoded, in base64 at each alignment, and escaped for JSON, HTML and Python."""
+    """A secret as it is and in pieces, percent-encoded, in base64 at each alignment, escaped for JSON, HTML, Python."""
     found = {secret, quote(secret, safe=""), quote(secret), quote(secret, safe="").lower(), html.escape(secret)}
     found |= {quote(form, safe="") for form in tuple(found)}
+    found |= {secret[at : at + _PIECE] for at in range(0, len(secret) - _PIECE, _PIECE // 2)}
     found |= {json.dumps(secret)[1:-1], repr(secret)[1:-1], secret.replace("/", "\\/"), secret.rstrip("=")}
     for octets in (secret.encode(), base64.b64encode(secret.encode())):
         for pad in range(3):
@@ -93,12 +96,11 @@ def echoed(exchange: Exchange) -> str:
 
 
 def upgraded(vault: Vault) -> backend.Answer:
-    cookie, reason = vault.new("Set-Cookie"), vault.jwt("a close reason")
+    cookie, reason = vault.new("Set-Cookie"), vault.jwt("a close reason", short=True)
 
     def answer(exchange: Exchange) -> None:
         extra = f"Set-Cookie: sid={cookie}; Path=/; HttpOnly\r\nX-Echo: {echoed(exchange)}\r\n\r\n"
-        said = f"bad token {reason}"[:123]
-        exchange.send(backend.switching(exchange.request)[:-2] + extra.encode() + wire.close(1011, said))
+        exchange.send(backend.switching(exchange.request)[:-2] + extra.encode() + wire.close(1011, f"bad {reason}"))
         list(exchange.frames())
 
     return answer

@@ -6,7 +6,6 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -425,8 +424,15 @@ def test_an_empty_records_file_is_fine(tmp_path: Path) -> None:
     assert any("edge.jsonl" in line for line in ran.report["unobserved"])
 
 
+def test_a_recorder_with_the_name_of_the_probe_is_left_out(tmp_path: Path) -> None:
+    with Backend(backend.echo) as app, relay("client", app.port, tmp_path / "x.jsonl") as port:
+        ran = trace(f"ws://127.0.0.1:{port}/", "--records", str(tmp_path))
+    assert [hop["recorder"]["kind"] for hop in ran.report["trace"]["hops"]] == ["probe"]
+    assert any("called client" in line for line in ran.report["unobserved"])
+
+
 def test_the_tool_says_its_version() -> None:
-    assert run("--version").out == f"wsprobe {version('wsprobe')}\n"
+    assert run("--version").out == f"wsprobe {__version__}\n"
 
 
 def test_it_makes_one_connection_and_leaves_no_thread() -> None:

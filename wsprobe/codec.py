@@ -270,6 +270,4 @@ def _checked(value: Any, kind: type) -> Any:  # noqa: ANN401  the type that was 
     if isinstance(value, int | float) and not (-most < value < most):
         msg = "a number beyond reason"
         raise DecodeError(msg)
-    if isinstance(value, str) and not value.isascii():
-        return value.encode("utf-8", "replace").decode()  # JSON can hold half a character, no file or terminal can
     return value

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from wsprobe import recordfile
 from wsprobe.cli import UsageError
-from wsprobe.join import ids_of
+from wsprobe.join import CLIENT, ids_of
 from wsprobe.model import Observation
 from wsprobe.recordfile import SUFFIX, Records, RecordsError, read
 
 _WAIT = 2.0
 _STEP = 0.05
+_SAME_NAME = f"a recorder is called {CLIENT}, as the probe calls itself: what it saw was left out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,14 +68,16 @@ def beside(seen: list[Observation], paths: list[Path]) -> Found:
     interrupted = False
     while True:
         found = records(paths)
-        ours = [observation for observation in found.observations if ids & set(ids_of(observation))]
+        others = tuple(observation for observation in found.observations if observation.name != CLIENT)
+        ours = [observation for observation in others if ids & set(ids_of(observation))]
         state = tuple((o.name, o.connection, o.exchange, o.ended) for o in ours)
         settled = bool(ours) and all(o.ended is not None for o in ours) and state == last
         if settled or interrupted or time.monotonic() >= deadline:
             empty = tuple(f"{file}: empty: its recorder has seen no request" for file in silent(paths))
+            same = () if len(others) == len(found.observations) else (_SAME_NAME,)
             return Found(
-                observations=_relevant(found.observations, ours),
-                problems=(*found.problems, *empty),
+                observations=_relevant(others, ours),
+                problems=(*found.problems, *empty, *same),
                 interrupted=interrupted,
             )
         last = state

@@ -5,12 +5,14 @@ import contextlib
 import gc
 import resource
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsprobe.cli import UsageError
 from wsprobe.cli.serving import Serving, serve
+from wsprobe.model import Observation
 from wsprobe.net.address import parse_listen, parse_upstream
 from wsprobe.net.logs import logger, tell_passed
 from wsprobe.net.tls import terminating
@@ -103,7 +105,7 @@ def _relay(options: argparse.Namespace, log: "FilteringBoundLogger", _: contextl
         key=options.key,
         authorities=options.cacert,
         insecure=options.insecure,
-        passed=partial(tell_passed, log),
+        passed=_teller(options, log),
         problem=log.error,
     )
 
@@ -125,9 +127,14 @@ def _mitmproxy(options: argparse.Namespace, log: "FilteringBoundLogger", stack: 
         certs=_one_file(options.cert, options.key, stack) if options.cert else None,
         insecure=options.insecure,
         cacert=options.cacert,
-        on_record=partial(tell_passed, log),
+        on_record=_teller(options, log),
         on_problem=log.error,
     )
+
+
+def _teller(options: argparse.Namespace, log: "FilteringBoundLogger") -> Callable[[Observation], None] | None:
+    """What tells each exchange; with --quiet the line is not even composed."""
+    return None if options.quiet else partial(tell_passed, log)
 
 
 def _one_file(certificate: Path, key: Path | None, stack: contextlib.ExitStack) -> Path:

@@ -116,7 +116,7 @@ class Conversation:
 
     async def _message(self, deadline: float) -> str | None:
         """The next message as text, octets as latin-1; None when there will be none, TimeoutError at the deadline."""
-        self._receiving = self._receiving or asyncio.create_task(self._receive())
+        self._receiving = asyncio.create_task(self._receive())
         await asyncio.wait({self._receiving}, timeout=max(0.0, deadline - time.monotonic()))
         if not self._receiving.done():
             raise TimeoutError
