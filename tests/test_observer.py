@@ -320,6 +320,10 @@ def test_a_failure_without_a_byte_is_one() -> None:
             [s(b"220 mail ready\r\n")], (None, "220 mail ready"), ["a response head that did not end"],
             id="of a server that speaks first",
         ),
+        pytest.param(
+            [c(ASKED), s(b"HTTP/1.1 103 Early Hints\r\nLink:")], ("GET /ws HTTP/1.1", None),
+            ["a response head that did not end"], id="of an interim response, which is no answer",
+        ),
         pytest.param([c(b"\r\n\r\n")], (None, None), [], id="of nothing but empty lines"),
         pytest.param(
             [c(ASKED), s(b"nonsense\r\n\r\nmore"), End("eof server")], ("GET /ws HTTP/1.1", "nonsense"),

@@ -281,7 +281,7 @@ def _folder(parent: Path, name: str) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["", "two\nlines", "a/b", "x" * 101])
+@pytest.mark.parametrize("name", ["", "two\nlines", "a/b", "x" * 101, "client"])
 def test_name_must_be_one(tmp_path: Path, name: str) -> None:
     assert "NAME" in refused(name, "--listen", "127.0.0.1:0", "--to", SOMEWHERE, folder=tmp_path)
 

@@ -466,7 +466,8 @@ class Observer:
         if ended and exchange.response is None and self._server.head:
             head = self._server.head.head()
             self.anomaly(Sender.SERVER, "a response head that did not end", head.start_line[:64], at)
-            exchange.response = Message(start_line=head.start_line[:8192], headers=head.headers)
+            if not 100 <= (status(head.start_line) or 0) < 200:  # half of an interim response is no answer
+                exchange.response = Message(start_line=head.start_line[:8192], headers=head.headers)
             self._server.head = HeadReader()
         self._due.append(self._observation(exchange, at))
         self.due = True

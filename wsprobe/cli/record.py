@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from wsprobe.cli import UsageError
 from wsprobe.cli.serving import Serving, serve
 from wsprobe.model import Observation
+from wsprobe.join import CLIENT
 from wsprobe.net.address import parse_listen, parse_upstream
 from wsprobe.net.logs import logger, tell_passed
 from wsprobe.net.tls import terminating
@@ -41,6 +42,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Records until SIGTERM (status 0) or SIGINT (status 130)."""
+    if options.name == CLIENT:
+        raise UsageError(f"NAME {CLIENT} is the probe's own hop: call this one by where it stands, such as edge")
     log = logger(quiet=options.quiet)
     with contextlib.ExitStack() as stack:
         try:
