@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from wsprobe.cli import UsageError
 from wsprobe.cli.serving import Serving, serve
-from wsprobe.model import Observation
 from wsprobe.join import CLIENT
+from wsprobe.model import Observation
 from wsprobe.net.address import parse_listen, parse_upstream
 from wsprobe.net.logs import logger, tell_passed
 from wsprobe.net.tls import terminating
