@@ -143,8 +143,12 @@ def test_a_session_is_told_with_its_chain(authority: Authority) -> None:
     issued = authority.issue(NAME, "*.example.test", by=middle)
     with TlsBackend(backend.echo, issued.server()) as app:
         url = f"wss://{NAME}:{app.port}/"
-        ran = trace(url, "--resolve", f"{NAME}:{app.port}:127.0.0.1", "--cacert", str(authority.root))
-    assert app.protocols == ["http/1.1"]
+        way = ("--resolve", f"{NAME}:{app.port}:127.0.0.1", "--cacert", str(authority.root))
+        ran = trace(url, *way)
+        shown = [run("trace", url, *way, "--hold", "0.1", "--format", form) for form in ("terminal", "markdown")]
+    for one in shown:
+        assert all(word in one.everything for word in ("TLSv1.3", "verified", "Intermediate", "tls", "upgrade"))
+    assert set(app.protocols) == {"http/1.1"}
     tls = client(ran)["tls"]["server"]
     assert (ran.status, tls["verified"], tls.get("error")) == (0, True, None)
     assert (tls["version"], tls["alpn"], tls["sni"]) == ("TLSv1.3", "http/1.1", NAME)

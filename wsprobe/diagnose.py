@@ -27,7 +27,7 @@ from wsprobe.model import (
 )
 from wsprobe.path import Path, code_of
 from wsprobe.rules import judge, rank
-from wsprobe.wording import ending, seconds, stretch
+from wsprobe.wording import connected, ending, seconds, stretch
 
 _SEVERITY = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
 _HANDSHAKE = ("upgrade", "connection", "host", "origin")
@@ -54,6 +54,7 @@ def diagnose(trace: Trace, *, subject: str | None = None, browser: bool = False)
         endings=tuple(f"{hop.name}: {_outcome(hop)}" for hop in trace.hops),
         unobserved=_unobserved(path),
         alters=tuple(f"{hop.name}: {'; '.join(hop.recorder.alters)}" for hop in trace.hops if hop.recorder.alters),
+        connection=connected(path.outermost),
     )
 
 

@@ -414,7 +414,7 @@ class Replaced:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """A judged trace, with all the text that a report shows."""
+    """A judged trace, with all the text that a report shows; `connection` is how the outermost hop connected."""
 
     version: str
     subject: str
@@ -430,6 +430,7 @@ class Report:
     endings: tuple[str, ...]
     unobserved: tuple[str, ...]
     alters: tuple[str, ...]
+    connection: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ Close codes are worded in the grammar of the `websockets` library: "received 101
 """
 
 from wsprobe import closecodes
-from wsprobe.model import Close, Ending, Observation, Segment, Sender
+from wsprobe.model import Close, Ending, Observation, Segment, Sender, Tls
 
 _PEER = {Sender.CLIENT: "the client's side", Sender.SERVER: "the server's side", Sender.LOCAL: "the recorder"}
 
@@ -30,6 +30,49 @@ def seconds(value: float) -> str:
 def plain(text: str) -> str:
     """Text of a stranger for a command that will be pasted: what does not print is replaced."""
     return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def connected(hop: Observation) -> tuple[str, ...]:
+    """How a hop connected and what passed: addresses, the time of each phase, TLS, frames and pings."""
+    tls = hop.tls.server if hop.tls else None
+    return tuple(filter(None, (_reached(hop), *(_secured(tls) if tls else ()), _passed(hop), _pinged(hop))))
+
+
+def _reached(hop: Observation) -> str:
+    server = hop.peers.server if hop.peers else None
+    others = f" (of {', '.join(hop.addresses)})" if len(hop.addresses) > 1 else ""
+    took = ", ".join(f"{name} {seconds(value)}" for name, value in (hop.phases or {}).items())
+    return "; ".join(filter(None, (f"{server}{others}" if server else "", took)))
+
+
+def _secured(tls: Tls) -> tuple[str, ...]:
+    agreed = ", ".join(filter(None, (tls.version, tls.cipher, f"ALPN {tls.alpn}" if tls.alpn else "no ALPN")))
+    verified = f"not verified: {tls.error}" if tls.error else "verified" if tls.verified else "not verified"
+    chain = tuple(
+        f"certificate {one.subject} for {', '.join(one.names[:5]) or 'no name'}, until {one.not_after}, by {one.issuer}"
+        for one in tls.certificates
+    )
+    return f"{agreed}, {verified}", *chain
+
+
+def _passed(hop: Observation) -> str:
+    sides = (("client", hop.frames.client), ("server", hop.frames.server)) if hop.frames else ()
+    return "; ".join(
+        f"frames of the {side}: "
+        + ", ".join(f"{one.frames} {name} ({one.bytes} octets)" for name, one in counts.items())
+        for side, counts in sides
+        if counts
+    )
+
+
+def _pinged(hop: Observation) -> str:
+    sides = (("client", hop.pings.client), ("server", hop.pings.server)) if hop.pings else ()
+    return "; ".join(
+        f"pings of the {side}: {pings.answered} of {pings.sent} answered"
+        + (f", in {seconds(pings.shortest)} to {seconds(pings.longest)}" if pings.shortest and pings.longest else "")
+        for side, pings in sides
+        if pings
+    )
 
 
 def ending(hop: Observation) -> str:

@@ -172,6 +172,10 @@ INCIDENT = Report(
         Skip(rule="idle-timeout", lacks="a connection that was silent before it ended"),
     ),
     controls=(Control(name="the same token over plain HTTP", result="200: Authorization reached inner"),),
+    connection=(
+        "192.0.2.7:443; dns 2 ms, tcp 11 ms, tls 24 ms, upgrade 41 ms",
+        "TLSv1.3, TLS_AES_256_GCM_SHA384, ALPN http/1.1, verified",
+    ),
     next=("wsprobe inspect /etc/nginx", "wsprobe diff before.json after.json"),
     redactions=(
         Replaced(what="authorization (Bearer, JWT of 187 characters)", where="request at client, edge", times=2),

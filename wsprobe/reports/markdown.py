@@ -261,6 +261,7 @@ class _Page:
         return f"{self._code(place.hop)}, {self._prose(place.part)}: {self._code(place.shows)}"
 
     def _reach(self, report: Report) -> Iterator[str]:
+        yield self._list("Connection", report.connection, self._prose)
         yield self._list("Controls", report.controls, lambda one: self._prose(f"{one.name}: {one.result}"))
         yield self._list("Not observed", _view.unobserved(report), self._prose)
         yield self._list("Not judged", _view.skips(report), lambda skip: self._prose(_view.told(skip)))
