@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "wsprobe"
 LAYERS = {
-    0: ("model", "closecodes"),
+    0: ("model", "closecodes", "inspection"),
     1: [
         "codec",
         "credentials",
@@ -27,7 +27,7 @@ LAYERS = {
         "recordfile",
         "redact",
     ],
-    2: ("path", "wording"),
+    2: ("path", "wording", "lb"),
     3: ("rules",),
     4: ("diagnose",),
     5: ("net", "reports"),

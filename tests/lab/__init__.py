@@ -9,7 +9,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import pytest
 from tests.lab import apache, caddy, envoy, haproxy, nginx, traefik
 from tests.lab.proxy import FAULTS, Proxy
 
-__all__ = ["CASES", "FAULTS", "PROXIES", "Proxy", "binary", "start"]
+__all__ = ["CASES", "FAULTS", "PROXIES", "Proxy", "Running", "binary", "run", "start"]
 
 PROXIES: dict[str, Proxy] = {
     proxy.name: proxy for proxy in (nginx.PROXY, envoy.PROXY, caddy.PROXY, traefik.PROXY, haproxy.PROXY, apache.PROXY)
@@ -52,11 +53,35 @@ def start(proxy: str, upstream_port: int, fault: str = "correct") -> Iterator[in
 
     Skips the test where the proxy is not installed; on CI the absence of one that comes as a wheel is a failure.
     """
+    chosen = PROXIES[proxy]
+    with run(proxy, lambda folder, port: chosen.render(folder, port, upstream_port, fault)) as running:
+        yield running.port
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A proxy that runs: where its config and its log lie, and the port on which it listens."""
+
+    folder: Path
+    port: int
+
+    @property
+    def said(self) -> str:
+        """The end of its log."""
+        return (self.folder / "log").read_text(errors="replace")[-3000:]
+
+
+@contextlib.contextmanager
+def run(proxy: str, render: Callable[[Path, int], Mapping[str, str]]) -> Iterator[Running]:
+    """Runs the real proxy with the files that `render` makes for a folder and a port on which it has to listen.
+
+    Skips and fails as `start` does.
+    """
     chosen, program = PROXIES[proxy], _required(PROXIES[proxy])
     with tempfile.TemporaryDirectory(prefix="wsprobe-lab-") as name:
         folder = Path(name)
         port = _free_port()
-        for file, text in chosen.render(folder, port, upstream_port, fault).items():
+        for file, text in render(folder, port).items():
             (folder / file).write_text(text)
         command = [str(program), *(word.replace("@FOLDER@", name) for word in chosen.command)]
         with (folder / "log").open("wb") as log:
@@ -71,7 +96,7 @@ def start(proxy: str, upstream_port: int, fault: str = "correct") -> Iterator[in
             )
         try:
             _await_ready(chosen, process, port, folder / "log")
-            yield port
+            yield Running(folder, port)
         finally:
             _stop(process)
 

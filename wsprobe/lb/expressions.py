@@ -1,0 +1,412 @@
+"""The values and conditions of a config, as expressions over one request; what cannot be known is said to be unknown.
+
+An expression is plain data that a reader builds. `evaluate` gives its text, None where it has no value (a header that
+is not there), or an `Unsure` that says why nobody can tell. `holds` gives True, False, or an `Unsure`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+from urllib.parse import unquote
+
+
+@dataclass(frozen=True, slots=True)
+class Unsure:
+    """Why something cannot be told from the config and the request."""
+
+    why: str
+
+
+class Subject(StrEnum):
+    """A part of the request, or of the connection that it came on."""
+
+    METHOD = "method"
+    TARGET = "request target"
+    PATH = "path"
+    RAW_PATH = "path as it travels"
+    QUERY = "query"
+    PARAMETER = "query parameter"
+    HEADER = "header"
+    COOKIE = "cookie"
+    HOST = "host"
+    AUTHORITY = "host and port"
+    SCHEME = "scheme"
+    VERSION = "HTTP version"
+    PEER = "address of the client"
+    PEER_PORT = "port of the client"
+    LOCAL = "address that the proxy listens on"
+    LOCAL_PORT = "port that the proxy listens on"
+
+
+class Lines(StrEnum):
+    """What counts as the value of a header that stands on several lines."""
+
+    FIRST = "the first line"
+    LAST = "the last line"
+    JOINED = "all lines, joined with a comma"
+    LAST_MEMBER = "the last member of the list"
+    FIRST_MEMBER = "the first member of the list"
+
+
+# Values.
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A literal."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Of:
+    """A part of the request, as it stands when the expression is evaluated, or as the client sent it (`original`).
+
+    PATH is without query, decoded, dot segments resolved and slashes merged; RAW_PATH is without query and nothing else
+    done to it; TARGET is path and query as they would travel. `separator` joins the lines of a
+    header where `lines` is JOINED. It has no value where the part is missing.
+    """
+
+    subject: Subject
+    name: str = ""
+    original: bool = False
+    lines: Lines = Lines.FIRST
+    separator: str = ", "
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Values one after the other; one that is missing counts as the empty text."""
+
+    parts: tuple["Value", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cases:
+    """The value of the first condition that holds, else the default: what nginx calls a map."""
+
+    cases: tuple[tuple["Condition", "Value"], ...]
+    default: "Value | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """The first value, or the second where the first is missing or empty."""
+
+    first: "Value"
+    second: "Value"
+
+
+@dataclass(frozen=True, slots=True)
+class Substituted:
+    r"""A value with what a pattern finds in it replaced; `\1` and `\g<name>` in the replacement are its groups."""
+
+    value: "Value"
+    pattern: str
+    replacement: str
+    ignore_case: bool = False
+    all: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Without:
+    """A value without a prefix or suffix that it begins or ends with."""
+
+    value: "Value"
+    prefix: str = ""
+    suffix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cased:
+    """A value in lower or upper case."""
+
+    value: "Value"
+    upper: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """A value or a condition that only the running proxy knows: its text in the config, and why."""
+
+    text: str
+    why: str
+
+
+Value = Text | Of | Join | Cases | Or | Substituted | Without | Cased | Undecided
+
+
+# Conditions.
+
+
+class How(StrEnum):
+    """How a value is tested."""
+
+    EXISTS = "exists"
+    EQUALS = "equals"
+    PREFIX = "begins with"
+    SUFFIX = "ends with"
+    CONTAINS = "contains"
+    REGEX = "matches"
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """Whether a value is as one of the texts says; EXISTS needs none. A missing value fails all tests."""
+
+    value: Value
+    how: How
+    texts: tuple[str, ...] = ()
+    ignore_case: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """Whether all of them hold; it does where there is none."""
+
+    conditions: tuple["Condition", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """Whether one of them holds; none does where there is none."""
+
+    conditions: tuple["Condition", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """Whether it does not hold."""
+
+    condition: "Condition"
+
+
+Condition = Test | All | OneOf | Not | Undecided
+
+ALWAYS = All()
+NEVER = OneOf()
+
+
+# Shorthands for what readers write most.
+
+
+def header(name: str, lines: Lines = Lines.FIRST) -> Of:
+    """The value of a request header as it stands."""
+    return Of(Subject.HEADER, name, lines=lines)
+
+
+def has(name: str) -> Test:
+    """Whether a request header is there, whatever it says."""
+    return Test(header(name), How.EXISTS)
+
+
+def path_begins(prefix: str) -> Test:
+    """Whether the decoded path begins with a text."""
+    return Test(Of(Subject.PATH), How.PREFIX, (prefix,))
+
+
+def path_is(path: str) -> Test:
+    """Whether the decoded path is a text."""
+    return Test(Of(Subject.PATH), How.EQUALS, (path,))
+
+
+def both(*conditions: Condition) -> Condition:
+    """All of them, without what always holds."""
+    needed = tuple(condition for condition in conditions if condition != ALWAYS)
+    return needed[0] if len(needed) == 1 else All(needed)
+
+
+# Evaluation.
+
+
+class View(Protocol):
+    """What an expression may ask of a request."""
+
+    def lines(self, name: str, *, original: bool) -> "list[str] | Unsure":
+        """The values of all lines of a header."""
+
+    def part(self, subject: Subject, *, original: bool) -> "str | Unsure | None":
+        """Any other part; None where it has no value."""
+
+
+def evaluate(value: Value | None, view: View) -> str | Unsure | None:  # noqa: C901, PLR0911  one branch a kind
+    """The text of a value, None where it has none."""
+    match value:
+        case None:
+            return None
+        case Text():
+            return value.text
+        case Of():
+            return _part(value, view)
+        case Join():
+            parts = [evaluate(part, view) for part in value.parts]
+            unsure = next((part for part in parts if isinstance(part, Unsure)), None)
+            return unsure or "".join(str(part or "") for part in parts)
+        case Cases():
+            return _case(value, view)
+        case Or():
+            first = evaluate(value.first, view)
+            return first or evaluate(value.second, view)
+        case Substituted():
+            return _substituted(value, view)
+        case Without():
+            text = evaluate(value.value, view)
+            return text.removeprefix(value.prefix).removesuffix(value.suffix) if isinstance(text, str) else text
+        case Cased():
+            text = evaluate(value.value, view)
+            return (text.upper() if value.upper else text.lower()) if isinstance(text, str) else text
+        case Undecided():
+            return Unsure(value.why)
+
+
+def _part(value: Of, view: View) -> str | Unsure | None:
+    match value.subject:
+        case Subject.HEADER:
+            return _header(value, view)
+        case Subject.COOKIE:
+            return _named(value.name, view.lines("cookie", original=value.original), ";")
+        case Subject.PARAMETER:
+            query = view.part(Subject.QUERY, original=value.original)
+            found = _named(value.name, query if isinstance(query, Unsure) else [query or ""], "&")
+            return unquote(found.replace("+", " ")) if isinstance(found, str) else found
+    return view.part(value.subject, original=value.original)
+
+
+def _header(value: Of, view: View) -> str | Unsure | None:
+    found = view.lines(value.name, original=value.original)
+    if isinstance(found, Unsure):
+        return found
+    return _of_lines(value, found) if found else None
+
+
+def _of_lines(value: Of, lines: list[str]) -> str:
+    match value.lines:
+        case Lines.FIRST:
+            return lines[0]
+        case Lines.LAST:
+            return lines[-1]
+        case Lines.JOINED:
+            return value.separator.join(lines)
+        case Lines.FIRST_MEMBER:
+            return lines[0].split(",")[0].strip()
+        case Lines.LAST_MEMBER:
+            return lines[-1].split(",")[-1].strip()
+
+
+def _named(name: str, lines: list[str] | Unsure, separator: str) -> str | Unsure | None:
+    """The value of the first pair of that name."""
+    if isinstance(lines, Unsure):
+        return lines
+    pairs = (pair.strip().partition("=") for line in lines for pair in line.split(separator))
+    return next((text for key, equals, text in pairs if key == name and equals), None)
+
+
+def _case(value: Cases, view: View) -> str | Unsure | None:
+    for condition, then in value.cases:
+        held = holds(condition, view)
+        if isinstance(held, Unsure):
+            return held
+        if held:
+            return evaluate(then, view)
+    return evaluate(value.default, view)
+
+
+def _substituted(value: Substituted, view: View) -> str | Unsure | None:
+    text = evaluate(value.value, view)
+    return (
+        substitute(value.pattern, value.replacement, text, ignore_case=value.ignore_case, every=value.all)
+        if (isinstance(text, str))
+        else text
+    )
+
+
+def holds(condition: Condition, view: View) -> bool | Unsure:
+    """Whether a condition holds for a request."""
+    match condition:
+        case Test():
+            return _tested(condition, view)
+        case All():
+            return _over(condition.conditions, view, decides=False)
+        case OneOf():
+            return _over(condition.conditions, view, decides=True)
+        case Not():
+            held = holds(condition.condition, view)
+            return held if isinstance(held, Unsure) else not held
+        case Undecided():
+            return Unsure(condition.why)
+
+
+def _over(conditions: Iterable[Condition], view: View, *, decides: bool) -> bool | Unsure:
+    """One that is `decides` settles it, whatever cannot be told of the others."""
+    unsure: Unsure | None = None
+    for condition in conditions:
+        held = holds(condition, view)
+        if isinstance(held, Unsure):
+            unsure = unsure or held
+        elif held is decides:
+            return decides
+    return unsure or not decides
+
+
+def _tested(test: Test, view: View) -> bool | Unsure:  # noqa: PLR0911  one branch a kind
+    text = evaluate(test.value, view)
+    if isinstance(text, Unsure):
+        return text
+    if text is None:
+        return False
+    if test.how is How.EXISTS:
+        return True
+    if test.how is How.REGEX:
+        return _any_matches(test, text)
+    compared = text.lower() if test.ignore_case else text
+    wanted = [each.lower() if test.ignore_case else each for each in test.texts]
+    match test.how:
+        case How.EQUALS:
+            return compared in wanted
+        case How.PREFIX:
+            return compared.startswith(tuple(wanted))
+        case How.SUFFIX:
+            return compared.endswith(tuple(wanted))
+        case How.CONTAINS:
+            return any(each in compared for each in wanted)
+
+
+def _any_matches(test: Test, text: str) -> bool | Unsure:
+    found = [matches(pattern, text, ignore_case=test.ignore_case) for pattern in test.texts]
+    return True if True in found else next((each for each in found if isinstance(each, Unsure)), False)
+
+
+# Patterns of strangers: `regex` has what PCRE has, and gives up in time.
+
+_PATTERN_SECONDS = 0.1
+_MAX_PATTERN = 10_000
+
+
+def matches(pattern: str, text: str, *, ignore_case: bool = False) -> bool | Unsure:
+    """Whether a pattern is found in a text, as PCRE and RE2 search; bounded in time."""
+    found = _searched("search", pattern, text, ignore_case=ignore_case)
+    return found if isinstance(found, Unsure) else found is not None
+
+
+def substitute(
+    pattern: str, replacement: str, text: str, *, ignore_case: bool = False, every: bool = False
+) -> str | Unsure:
+    r"""A text with what a pattern finds replaced, once or everywhere; `\1` in the replacement is its first group."""
+    count = 0 if every else 1
+    found = _searched("sub", pattern, text, ignore_case=ignore_case, repl=replacement, count=count)
+    return found if isinstance(found, Unsure) else str(found)
+
+
+def _searched(does: str, pattern: str, text: str, *, ignore_case: bool, **more: Any) -> Any:  # noqa: ANN401
+    import regex
+
+    if len(pattern) > _MAX_PATTERN:
+        return Unsure(f"the pattern has more than {_MAX_PATTERN} characters")
+    flags = regex.VERSION0 | (regex.IGNORECASE if ignore_case else 0)
+    try:
+        return getattr(regex, does)(pattern, string=text, flags=flags, timeout=_PATTERN_SECONDS, **more)
+    except TimeoutError:
+        return Unsure(f"the pattern {pattern[:80]!r} takes too long")
+    except (regex.error, RecursionError, OverflowError, IndexError) as error:
+        return Unsure(f"the pattern {pattern[:80]!r} is not understood: {error}")

@@ -1,0 +1,484 @@
+"""Runs a request through a config: the request as the upstream will receive it, and every edit with its line.
+
+Pure, and the same for all proxies. What cannot be known stands in `unknown` with the reason; nothing is guessed: a
+header that an undecidable condition touches is in neither the headers nor the edits from there on.
+"""
+
+import posixpath
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
+
+from wsprobe.inspection import Change, HeaderEdit, Line, Prediction, Unknown
+from wsprobe.lb.expressions import Subject, Text, Unsure, evaluate, holds, matches, substitute
+from wsprobe.lb.model import (
+    Answer,
+    Config,
+    Edit,
+    Empty,
+    Every,
+    Gate,
+    Like,
+    Limit,
+    Listener,
+    Measure,
+    Named,
+    Nominated,
+    Op,
+    Opaque,
+    Retarget,
+    Route,
+    Stall,
+    Step,
+)
+from wsprobe.model import Header, Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """The head of an HTTP/1.1 request as it comes to the proxy, and what is known of the connection it comes on.
+
+    `port` is the one that the client connected to. What is None is not known.
+    """
+
+    target: str = "/"
+    headers: tuple[Header, ...] = ()
+    method: str = "GET"
+    version: str = "HTTP/1.1"
+    scheme: str | None = None
+    port: int | None = None
+    peer: str | None = None
+    peer_port: int | None = None
+    local: str | None = None
+
+
+def upgrade(target: str = "/", host: str = "app.example.com", headers: tuple[Header, ...] = ()) -> Request:
+    """The request of a client that asks for a WebSocket (RFC 6455, 4.1), with more headers behind its own."""
+    own = (
+        ("Host", host),
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("Sec-WebSocket-Version", "13"),
+    )
+    given = {name.lower() for name, _ in headers}
+    return Request(target=target, headers=(*(pair for pair in own if pair[0].lower() not in given), *headers))
+
+
+def predict(config: Config, request: Request) -> Prediction:
+    """What becomes of a request that comes to the proxy of this config.
+
+    Where several listeners could take it, those of the request's port come first; of the others, the first that
+    leads to an upstream. `assumed` says which one was taken.
+    """
+    listeners = [listener for listener in config.listeners if _takes(listener, request)]
+    if not listeners:
+        where = f"port {request.port}" if request.port else "this request"
+        return _nothing(config, Unknown(what="the listener", why=f"no listener of the config takes {where}"))
+    found = [_through(config, listener, request) for listener in listeners]
+    return next((one for one in found if one.reached is not False), found[0])
+
+
+def carry(config: Config, listener: Listener, route: Route, request: Request) -> Prediction:
+    """What becomes of a request on one route, whether or not it matches."""
+    run = _Run(request)
+    return run.finish(config, listener, route) if run.enter(listener) else run.refused(config, listener, None)
+
+
+def _takes(listener: Listener, request: Request) -> bool:
+    """Whether a listener can be the one that the client connected to, as far as both are known."""
+    binds = [bind for bind in listener.binds if request.port is None or bind.port in {None, request.port}]
+    if request.scheme is not None:
+        binds = [bind for bind in binds if bind.tls is (request.scheme == "https")]
+    return bool(binds) or not listener.binds
+
+
+def _nothing(config: Config, *unknown: Unknown) -> Prediction:
+    return Prediction(
+        reached=None, status=None, request=None, edits=(), timeouts=(), unknown=unknown, config=config.path
+    )
+
+
+def _through(config: Config, listener: Listener, request: Request) -> Prediction:
+    run = _Run(request)
+    if not run.enter(listener):
+        return run.refused(config, listener, None)
+    for route in listener.routes:
+        held = holds(route.match, run)
+        if isinstance(held, Unsure):
+            what = f"whether {route.label} takes the request"
+            return _nothing(config, Unknown(what=what, why=held.why, place=route.place))
+        if held:
+            return run.finish(config, listener, route)
+    answer = listener.otherwise or Answer(status=None, why="no route matches")
+    run.end(answer.status, answer.why, answer.place)
+    return run.refused(config, listener, None)
+
+
+@dataclass(slots=True)
+class _Run:
+    """One request on its way: what stands in its head now, and what is not sure of it."""
+
+    request: Request
+    headers: list[Header] = field(default_factory=list)
+    target: str = ""
+    target_unsure: Unsure | None = None
+    unsure: dict[str, Unknown] = field(default_factory=dict)
+    cloud: Unknown | None = None
+    settled: set[str] = field(default_factory=set)
+    edits: list[HeaderEdit] = field(default_factory=list)
+    unknown: list[Unknown] = field(default_factory=list)
+    doubts: bool = False
+    ended: bool = False
+    status: int | None = None
+    why: str = ""
+    where: Line | None = None
+
+    def __post_init__(self) -> None:
+        self.headers = list(self.request.headers)
+        self.target = self.request.target
+
+    # What expressions ask: wsprobe.lb.expressions.View.
+
+    def lines(self, name: str, *, original: bool) -> list[str] | Unsure:
+        """The values of all lines of a header."""
+        lowered = name.lower()
+        if not original and (doubt := self._doubt(lowered)):
+            return Unsure(doubt.why)
+        headers = self.request.headers if original else self.headers
+        return [value for key, value in headers if key.lower() == lowered]
+
+    def part(self, subject: Subject, *, original: bool) -> str | Unsure | None:
+        """Any other part of the request."""
+        request = self.request
+        match subject:
+            case Subject.METHOD:
+                return request.method
+            case Subject.VERSION:
+                return request.version
+            case Subject.HOST | Subject.AUTHORITY:
+                found = self.lines("host", original=original)
+                authority = found if isinstance(found, Unsure) else found[0] if found else None
+                return _host(authority) if subject is Subject.HOST and isinstance(authority, str) else authority
+            case Subject.SCHEME | Subject.PEER | Subject.PEER_PORT | Subject.LOCAL | Subject.LOCAL_PORT:
+                known = {
+                    Subject.SCHEME: request.scheme,
+                    Subject.PEER: request.peer,
+                    Subject.PEER_PORT: request.peer_port,
+                    Subject.LOCAL: request.local,
+                    Subject.LOCAL_PORT: request.port,
+                }[subject]
+                return Unsure(f"the {subject} is not known here") if known is None else str(known)
+        if self.target_unsure and not original:
+            return self.target_unsure
+        target = request.target if original else self.target
+        return _of_target(subject, target)
+
+    def _doubt(self, name: str) -> Unknown | None:
+        if name in self.unsure:
+            return self.unsure[name]
+        return self.cloud if self.cloud and name not in self.settled else None
+
+    # The way through.
+
+    def enter(self, listener: Listener) -> bool:
+        """Takes the request in: size limits and the steps that all routes share; whether it goes on."""
+        self._limits(listener.limits)
+        self._steps(listener.steps)
+        return not self.ended
+
+    def finish(self, config: Config, listener: Listener, route: Route) -> Prediction:
+        """The rest of the way on one route."""
+        self._limits(route.limits)
+        self._steps(route.steps)
+        if not self.ended and route.upstream is None:
+            self.end(None, "the proxy answers by itself", route.place)
+        if self.ended:
+            return self.refused(config, listener, route)
+        return self._prediction(config, listener, route, reached=None if self.doubts else True)
+
+    def refused(self, config: Config, listener: Listener, route: Route | None) -> Prediction:
+        """The request goes no further, or may not."""
+        return self._prediction(config, listener, route, reached=None if self.doubts else False)
+
+    def end(self, status: int | None, why: str, place: Line | None) -> None:
+        """The proxy answers by itself, or never."""
+        self.ended, self.status, self.why, self.where = True, status, why, place
+
+    def _prediction(
+        self, config: Config, listener: Listener, route: Route | None, *, reached: bool | None
+    ) -> Prediction:
+        going = not self.ended and route is not None
+        unknown = [*self.unknown, *self.unsure.values()]
+        if self.cloud:
+            unknown.append(self.cloud)
+        if self.target_unsure:
+            unknown.append(Unknown(what="the request target", why=self.target_unsure.why))
+        return Prediction(
+            reached=reached,
+            status=None if going else self.status,
+            request=self._head(route) if going and route else None,
+            edits=tuple(self.edits),
+            timeouts=tuple(timeout for timeout in route.timeouts if timeout.applies) if route and going else (),
+            unknown=tuple(dict.fromkeys(unknown)),
+            route=route.label if route else None,
+            place=self.where or (route.place if route else listener.place),
+            assumed=(*([self.why] if self.ended and self.why else []),),
+            config=config.path,
+        )
+
+    def _head(self, route: Route) -> Message:
+        protocol = route.upstream.protocol if route.upstream else "client"
+        version = {"http/1.0": "HTTP/1.0", "http/1.1": "HTTP/1.1", "client": self.request.version}.get(
+            protocol, "HTTP/2"
+        )
+        target = "?" if self.target_unsure else self.target
+        known = tuple(header for header in self.headers if not self._doubt(header[0].lower()))
+        return Message(start_line=f"{self.request.method} {target} {version}", headers=known)
+
+    def _limits(self, limits: tuple[Limit, ...]) -> None:
+        for limit in limits:
+            size = _measured(limit.measure, self.request)
+            if size > limit.most + limit.slack:
+                self.end(limit.status, f"{limit.name}: {size} {limit.measure}, above {limit.most}", limit.place)
+                return
+            if size > limit.most - limit.slack and limit.slack:
+                self._doubted(f"whether the head passes {limit.name}", f"{size} of {limit.most} octets", limit.place)
+
+    def _steps(self, steps: tuple[Step, ...]) -> None:
+        for step in steps:
+            if self.ended:
+                return
+            held = holds(step.when, self)
+            if held is not False:
+                self._step(step, held if isinstance(held, Unsure) else None)
+
+    def _step(self, step: Step, unsure: Unsure | None) -> None:
+        """One step; `unsure` is why nobody can tell whether it is taken."""
+        match step:
+            case Edit():
+                self._edit(step, unsure)
+            case Retarget():
+                value = unsure or evaluate(step.value, self)
+                if isinstance(value, Unsure):
+                    self.target_unsure = value
+                elif value is not None:
+                    self.target, self.target_unsure = value, None
+            case Answer() | Stall() if unsure:
+                what = f"whether the proxy answers {step.status or 'by itself'}" if isinstance(step, Answer) else ""
+                self._doubted(what or "whether the request hangs", f"{step.why}: {unsure.why}", step.place)
+            case Answer():
+                self.end(step.status, step.why, step.place)
+            case Stall():
+                self.end(None, step.why, step.place)
+            case Gate():
+                self._gate(step, unsure)
+            case Opaque():
+                self._opaque(step)
+
+    def _gate(self, gate: Gate, unsure: Unsure | None) -> None:
+        passes = holds(gate.passes, self)
+        if passes is False and not unsure:
+            self.end(gate.status, f"{gate.kind} refuses the request", gate.place)
+        elif passes is not True:
+            why = passes.why if isinstance(passes, Unsure) else unsure.why if unsure else ""
+            self._doubted(f"whether {gate.kind} lets the request pass", why, gate.place)
+
+    def _doubted(self, what: str, why: str, place: Line | None) -> None:
+        self.doubts = True
+        self.unknown.append(Unknown(what=what, why=why, place=place))
+
+    def _opaque(self, step: Opaque) -> None:
+        if step.names:
+            for name in step.names:
+                self.unsure[name.lower()] = Unknown(what=name, why=step.why, place=step.place)
+            return
+        self.cloud = Unknown(what="any header", why=step.why, place=step.place)
+        self.settled.clear()
+
+    # Edits.
+
+    def _edit(self, edit: Edit, unsure: Unsure | None) -> None:
+        names = self._names(edit)
+        if isinstance(names, Unsure):
+            self.cloud = Unknown(what="any header", why=names.why, place=edit.place)
+            self.settled.clear()
+            return
+        for name in names:
+            value = unsure or evaluate(edit.value, self)
+            if isinstance(value, Unsure):
+                self.unsure[name.lower()] = Unknown(what=name, why=value.why, place=edit.place)
+                if edit.op is Op.RENAME and isinstance(edit.value, Text):
+                    self.unsure[edit.value.text.lower()] = self.unsure[name.lower()]
+                continue
+            self._apply(edit, name, value)
+
+    def _names(self, edit: Edit) -> list[str] | Unsure:
+        """The headers that an edit is about, each once, as they are written."""
+        match edit.which:
+            case Named():
+                return list(edit.which.names)
+            case Nominated():
+                found = self.lines("connection", original=False)
+                if isinstance(found, Unsure):
+                    return found
+                tokens = [token.strip() for line in found for token in line.split(",")]
+                but = {name.lower() for name in edit.which.but}
+                return [token for token in dict.fromkeys(tokens) if token and token.lower() not in but]
+            case Like():
+                return self._like(edit.which)
+            case Empty():
+                return list(dict.fromkeys(name for name, value in self.headers if not value))
+            case Every():
+                but = {name.lower() for name in edit.which.but}
+                return [name for name in dict.fromkeys(name for name, _ in self.headers) if name.lower() not in but]
+
+    def _like(self, which: Like) -> list[str] | Unsure:
+        found = []
+        for name in dict.fromkeys(name for name, _ in self.headers):
+            held = matches(which.pattern, name, ignore_case=which.ignore_case)
+            if isinstance(held, Unsure):
+                return held
+            if held:
+                found.append(name)
+        return found
+
+    def _apply(self, edit: Edit, name: str, value: str | None) -> None:  # noqa: C901, PLR0912  one branch an operation
+        lowered = name.lower()
+        doubt = self._doubt(lowered)
+        if doubt and edit.op not in {Op.SET, Op.REMOVE}:
+            return  # what it makes of something unknown is unknown
+        before = [text for key, text in self.headers if key.lower() == lowered]
+        after: list[str] | Unsure = before
+        match edit.op:
+            case Op.SET:
+                after = [] if value is None or (edit.drop_empty and not value) else [value]
+            case Op.ADD:
+                after = before if value is None or (edit.drop_empty and not value) else [*before, value]
+            case Op.DEFAULT:
+                after = before or ([] if value is None else [value])
+            case Op.APPEND if value is not None:
+                after = [*before[:-1], f"{before[-1]}{edit.separator}{value}"] if before else [value]
+            case Op.REMOVE:
+                after = []
+            case Op.FIRST:
+                after = before[:1]
+            case Op.JOIN if len(before) > 1:
+                after = [edit.separator.join(before)]
+            case Op.REPLACE:
+                after = self._replaced(edit, before, value or "")
+            case Op.RENAME if before and value:
+                self._rename(name, value, before, edit.place)
+                return
+        if isinstance(after, Unsure):
+            self.unsure[lowered] = Unknown(what=name, why=after.why, place=edit.place)
+            return
+        if edit.op in {Op.SET, Op.REMOVE}:
+            self.unsure.pop(lowered, None)
+            self.settled.add(lowered)
+        if after != before:
+            self._put(name, after)
+            self.edits.append(_told(edit, name, before, after))
+
+    def _replaced(self, edit: Edit, before: list[str], replacement: str) -> list[str] | Unsure:
+        after = []
+        for text in before:
+            done = substitute(edit.pattern, replacement, text, ignore_case=edit.ignore_case, every=edit.every)
+            if isinstance(done, Unsure):
+                return done
+            after.append(done)
+        return after
+
+    def _rename(self, old: str, new: str, values: list[str], place: Line | None) -> None:
+        self._put(old, [])
+        self.headers += [(new, value) for value in values]
+        self.edits.append(HeaderEdit(kind=Change.RENAMED, name=old, before=", ".join(values), after=new, place=place))
+
+    def _put(self, name: str, values: list[str]) -> None:
+        """The lines of a header, where its first stood; a new one at the end."""
+        lowered = name.lower()
+        first = next((index for index, (key, _) in enumerate(self.headers) if key.lower() == lowered), None)
+        written = name if first is None else self.headers[first][0]
+        rest = [header for header in self.headers if header[0].lower() != lowered]
+        at = len(rest) if first is None else first
+        self.headers = [*rest[:at], *((written, value) for value in values), *rest[at:]]
+
+
+def _told(edit: Edit, name: str, before: list[str], after: list[str]) -> HeaderEdit:
+    kind = Change.CHANGED
+    if not before:
+        kind = Change.ADDED
+    elif not after:
+        kind = Change.REMOVED
+    elif edit.op is Op.JOIN:
+        kind = Change.MERGED
+    return HeaderEdit(
+        kind=kind,
+        name=name,
+        before=", ".join(before) if before else None,
+        after=", ".join(after) if after else None,
+        place=edit.place,
+    )
+
+
+def _measured(measure: Measure, request: Request) -> int:
+    lines = [(len(name.encode("latin-1", "replace")), len(value.encode("utf-8"))) for name, value in request.headers]
+    match measure:
+        case Measure.COUNT:
+            return len(lines)
+        case Measure.VALUE:
+            return max((value for _, value in lines), default=0)
+        case Measure.LINE:
+            return max((name + 2 + value for name, value in lines), default=0)
+        case Measure.HEAD:
+            first = len(request.method) + len(request.target) + len(request.version) + 4
+            return first + sum(name + value + 4 for name, value in lines) + 2
+
+
+def _host(authority: str) -> str:
+    host, colon, port = authority.rpartition(":")
+    return host if colon and port.isdigit() else authority
+
+
+def _of_target(subject: Subject, target: str) -> str | None:
+    path, mark, query = target.partition("?")
+    match subject:
+        case Subject.TARGET:
+            return target
+        case Subject.RAW_PATH:
+            return path
+        case Subject.QUERY:
+            return query if mark else None
+    return _normal(path)
+
+
+def _normal(path: str) -> str:
+    """A path decoded, with its dot segments resolved and its slashes merged."""
+    decoded = unquote(path)
+    normal = posixpath.normpath(f"/{decoded.lstrip('/')}")
+    return f"{normal}/" if decoded.endswith(("/", "/.", "/..")) and normal != "/" else normal
+
+
+def request_for(url: str, headers: tuple[Header, ...]) -> Request:
+    """The upgrade that a client would send to a URL, or to a path where no more is known."""
+    parts = urlsplit(url)
+    target = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
+    if not parts.netloc:
+        host = next((value for name, value in headers if name.lower() == "host"), "app.example.com")
+        return upgrade(target, host, headers)
+    secure = parts.scheme in {"wss", "https"}
+    default = 443 if secure else 80
+    host = parts.netloc.rpartition("@")[2]
+    made = upgrade(target, host, headers)
+    return Request(
+        target=made.target,
+        headers=made.headers,
+        scheme="https" if secure else "http",
+        port=parts.port or default,
+    )
+
+
+def steps_of(listener: Listener, route: Route) -> Iterator[Step]:
+    """All steps of a route, those of its listener first."""
+    yield from listener.steps
+    yield from route.steps
