@@ -7,21 +7,7 @@ times are seconds. A place of None is the proxy's own default: no line of the co
 from dataclasses import dataclass
 from enum import StrEnum
 
-from wsprobe.model import Message, Replaced, Severity
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """A place in a config: the file as it was named, the line, where on it, and the text of that line.
-
-    `length` is how many characters from `column` on are meant, 0 where it is the rest of the line.
-    """
-
-    path: str
-    line: int
-    text: str
-    column: int = 1
-    length: int = 0
+from wsprobe.model import Line, Message, Replaced, Severity
 
 
 class Change(StrEnum):

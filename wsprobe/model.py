@@ -349,11 +349,25 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A place in a config: the file as it was named, the line, where on it, and the text of that line.
+
+    `length` is how many characters from `column` on are meant, 0 where it is the rest of the line.
+    """
+
+    path: str
+    line: int
+    text: str
+    column: int = 1
+    length: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """The result of one rule.
 
     `others` are the explanations that were not ruled out, `untested` what nobody looked at, `next` the commands
-    that would settle what is open.
+    that would settle what is open. `lines` are lines of a config that predict what was observed.
     """
 
     rule: str
@@ -367,6 +381,7 @@ class Finding:
     others: tuple[str, ...] = ()
     untested: tuple[str, ...] = ()
     next: tuple[str, ...] = ()
+    lines: tuple[Line, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,9 @@ its proxy decides. Steps run in their order. A step whose place is None is the p
 from dataclasses import dataclass
 from enum import StrEnum
 
-from wsprobe.inspection import Line, Problem, Timeout, Unknown
+from wsprobe.inspection import Problem, Timeout, Unknown
 from wsprobe.lb.expressions import ALWAYS, Condition, Value
+from wsprobe.model import Line
 
 # Which headers a step is about. Names are compared without case.
 

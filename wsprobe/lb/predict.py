@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
-from wsprobe.inspection import Change, HeaderEdit, Line, Prediction, Unknown
+from wsprobe.inspection import Change, HeaderEdit, Prediction, Unknown
 from wsprobe.lb.expressions import Subject, Text, Unsure, evaluate, holds, matches, substitute
 from wsprobe.lb.model import (
     Answer,
@@ -31,7 +31,7 @@ from wsprobe.lb.model import (
     Stall,
     Step,
 )
-from wsprobe.model import Header, Message
+from wsprobe.model import Header, Line, Message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

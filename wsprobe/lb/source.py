@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wsprobe.inspection import Line, Problem
+from wsprobe.inspection import Problem
+from wsprobe.model import Line
 
 MAX_FILE = 16 * 1024 * 1024
 """Octets of the longest file that is read."""
