@@ -7,12 +7,13 @@
 
 VENV = .venv
 ARGS =
+EXAMPLES = 200
 
-.PHONY: help demo test install check bench clean
+.PHONY: help demo test install check bench predict-fuzz clean
 .NOTPARALLEL: # two installations at a time would get in each other's way
 
 help: ## what there is
-	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1	/p' Makefile
 
 demo: $(VENV)/.has-mitmproxy ## the 1011 incident on loopback, traced
 	@$(VENV)/bin/wsprobe demo $(ARGS)
@@ -30,6 +31,9 @@ check: $(VENV)/.has-dev ## format, lint, strict types, generated files in sync
 
 bench: $(VENV)/.has-all ## the figures of bench/README.md
 	@$(VENV)/bin/python bench/run.py $(ARGS)
+
+predict-fuzz: $(VENV)/.has-all ## thousands of generated configs on the real proxies; EXAMPLES=500 says how many for each
+	@WSPROBE_PREDICT_EXAMPLES=$(EXAMPLES) $(VENV)/bin/python -m pytest -n 2 --dist loadfile tests/prediction $(ARGS)
 
 clean: ## removes what the commands above made
 	rm -rf .venv .venv-* .hypothesis .mypy_cache .pytest_cache .ruff_cache

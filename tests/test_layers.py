@@ -29,7 +29,7 @@ LAYERS = {
     ],
     2: ("path", "wording", "lb"),
     3: ("rules",),
-    4: ("diagnose",),
+    4: ("diagnose", "meet"),
     5: ("net", "reports"),
     6: ("cli", "__main__"),
 }

@@ -429,7 +429,10 @@ class Replaced:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """A judged trace, with all the text that a report shows; `connection` is how the outermost hop connected."""
+    """A judged trace, with all the text that a report shows; `connection` is how the outermost hop connected.
+
+    `config` says what configs that were given predict beside what was observed.
+    """
 
     version: str
     subject: str
@@ -446,6 +449,7 @@ class Report:
     unobserved: tuple[str, ...]
     alters: tuple[str, ...]
     connection: tuple[str, ...]
+    config: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,7 +81,7 @@ def predict(config: Config, request: Request) -> Prediction:
 
 def carry(config: Config, listener: Listener, route: Route, request: Request) -> Prediction:
     """What becomes of a request on one route, whether or not it matches."""
-    run = _Run(request)
+    run = Run(request)
     return run.finish(config, listener, route) if run.enter(listener) else run.refused(config, listener, None)
 
 
@@ -100,7 +100,7 @@ def _nothing(config: Config, *unknown: Unknown) -> Prediction:
 
 
 def _through(config: Config, listener: Listener, request: Request) -> Prediction:
-    run = _Run(request)
+    run = Run(request)
     if not run.enter(listener):
         return run.refused(config, listener, None)
     for route in listener.routes:
@@ -116,7 +116,7 @@ def _through(config: Config, listener: Listener, request: Request) -> Prediction
 
 
 @dataclass(slots=True)
-class _Run:
+class Run:
     """One request on its way: what stands in its head now, and what is not sure of it."""
 
     request: Request

@@ -262,6 +262,7 @@ class _Page:
 
     def _reach(self, report: Report) -> Iterator[str]:
         yield self._list("Connection", report.connection, self._prose)
+        yield self._list("Configs", report.config, self._prose)
         yield self._list("Controls", report.controls, lambda one: self._prose(f"{one.name}: {one.result}"))
         yield self._list("Not observed", _view.unobserved(report), self._prose)
         yield self._list("Not judged", _view.skips(report), lambda skip: self._prose(_view.told(skip)))

@@ -348,6 +348,7 @@ def _others(page: _Page, report: Report) -> None:
 def _reach(page: _Page, report: Report) -> None:
     page.blank()
     page.block("connected", _plain(report.connection))
+    page.block("configs", _plain(report.config))
     page.block("controls", _plain(f"{control.name}: {control.result}" for control in report.controls))
     page.block("unobserved", _plain(_joined(_view.unobserved(report), page.room)))
     page.block("not judged", _plain(map(_view.told, _view.skips(report))))

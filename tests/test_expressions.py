@@ -1,0 +1,168 @@
+"""Values and conditions of a config over one request: what they come to, and when nobody can tell."""
+
+import time
+
+import pytest
+
+from wsprobe.lb.expressions import (
+    ALWAYS,
+    NEVER,
+    All,
+    Cased,
+    Cases,
+    Condition,
+    How,
+    Join,
+    Lines,
+    Not,
+    Of,
+    OneOf,
+    Or,
+    Subject,
+    Substituted,
+    Text,
+    Undecided,
+    Unsure,
+    Value,
+    Without,
+    both,
+    evaluate,
+    has,
+    header,
+    holds,
+    matches,
+    path_begins,
+    path_is,
+)
+from wsprobe.lb.expressions import Test as Tested
+from wsprobe.lb.predict import Request, Run
+
+REQUEST = Request(
+    target="/a%20b//c/../ws?token=x%2By&empty=",
+    headers=(
+        ("Host", "app.example.test:8443"),
+        ("X-Dup", "one, two"),
+        ("x-dup", "three"),
+        ("Cookie", "a=1; sid=s2"),
+        ("X-Empty", ""),
+    ),
+    scheme="https",
+    peer="127.0.0.9",
+)
+VIEW = Run(REQUEST)
+SECRET = Undecided("$secret", "it is read from a file")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        pytest.param(Text("x"), "x", id="a literal"),
+        pytest.param(header("x-DUP"), "one, two", id="the first line of a header, whatever its case"),
+        pytest.param(header("X-Dup", Lines.LAST), "three", id="the last line"),
+        pytest.param(header("X-Dup", Lines.JOINED), "one, two, three", id="all lines"),
+        pytest.param(header("X-Dup", Lines.FIRST_MEMBER), "one", id="the first member"),
+        pytest.param(header("X-Dup", Lines.LAST_MEMBER), "three", id="the last member"),
+        pytest.param(header("X-Empty"), "", id="a header without a value is there"),
+        pytest.param(header("X-None"), None, id="a header that is not there has none"),
+        pytest.param(Of(Subject.HOST), "app.example.test", id="the host has no port"),
+        pytest.param(Of(Subject.AUTHORITY), "app.example.test:8443", id="the authority has"),
+        pytest.param(Of(Subject.PATH), "/a b/ws", id="the path is decoded and normal"),
+        pytest.param(Of(Subject.RAW_PATH), "/a%20b//c/../ws", id="the raw path is neither"),
+        pytest.param(Of(Subject.QUERY), "token=x%2By&empty=", id="the query"),
+        pytest.param(Of(Subject.PARAMETER, "token"), "x+y", id="a parameter is decoded"),
+        pytest.param(Of(Subject.PARAMETER, "none"), None, id="a parameter that is not there"),
+        pytest.param(Of(Subject.COOKIE, "sid"), "s2", id="a cookie"),
+        pytest.param(Of(Subject.SCHEME), "https", id="the scheme"),
+        pytest.param(Of(Subject.PEER), "127.0.0.9", id="the client's address"),
+        pytest.param(Join((Text("a"), header("X-None"), Text("b"))), "ab", id="what is missing joins as nothing"),
+        pytest.param(Or(header("X-Empty"), Text("else")), "else", id="empty counts as missing for Or"),
+        pytest.param(Cases(((NEVER, Text("a")), (ALWAYS, Text("b")))), "b", id="the first case that holds"),
+        pytest.param(Cases(((NEVER, Text("a")),), Text("c")), "c", id="the default where none holds"),
+        pytest.param(Cases(((NEVER, Text("a")),)), None, id="nothing where there is no default"),
+        pytest.param(Substituted(Text("Bearer x"), r"^Bearer (\w)", r"Token \1"), "Token x", id="a substitution"),
+        pytest.param(Substituted(Text("aaa"), "a", "b"), "baa", id="only once"),
+        pytest.param(Substituted(Text("aaa"), "A", "b", ignore_case=True, all=True), "bbb", id="everywhere"),
+        pytest.param(Without(Text("/api/ws"), prefix="/api"), "/ws", id="without a prefix"),
+        pytest.param(Cased(Text("Ws")), "ws", id="in lower case"),
+        pytest.param(Cased(Text("Ws"), upper=True), "WS", id="in upper case"),
+    ],
+)
+def test_a_value_comes_to(value: Value, text: str | None) -> None:
+    assert evaluate(value, VIEW) == text
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        SECRET,
+        Of(Subject.PEER_PORT),
+        Join((Text("a"), SECRET)),
+        Or(SECRET, Text("x")),
+        Cases(((SECRET, Text("x")),), Text("y")),
+        Substituted(SECRET, "a", "b"),
+        Substituted(Text("a"), "(", "b"),
+        Without(SECRET, prefix="a"),
+        Cased(SECRET),
+    ],
+    ids=str,
+)
+def test_a_value_that_hangs_on_what_is_not_known_is_unsure(value: Value) -> None:
+    assert isinstance(evaluate(value, VIEW), Unsure)
+
+
+@pytest.mark.parametrize(
+    ("condition", "held"),
+    [
+        (ALWAYS, True),
+        (NEVER, False),
+        (has("x-empty"), True),
+        (has("x-none"), False),
+        (Not(has("x-none")), True),
+        (path_begins("/a b"), True),
+        (path_is("/a b/ws"), True),
+        (Tested(Of(Subject.HOST), How.EQUALS, ("other", "APP.example.test"), ignore_case=True), True),
+        (Tested(Of(Subject.HOST), How.EQUALS, ("APP.example.test",)), False),
+        (Tested(Of(Subject.HOST), How.SUFFIX, (".test",)), True),
+        (Tested(Of(Subject.HOST), How.CONTAINS, ("example",)), True),
+        (Tested(Of(Subject.HOST), How.REGEX, ("^x", r"^app\.")), True),
+        (Tested(header("X-None"), How.EQUALS, ("",)), False),
+        (All((SECRET, NEVER)), False),
+        (OneOf((SECRET, ALWAYS)), True),
+        (both(ALWAYS, has("x-empty")), True),
+    ],
+    ids=str,
+)
+def test_a_condition_holds_or_not(condition: Condition, held: bool) -> None:  # noqa: FBT001  what is expected
+    assert holds(condition, VIEW) is held
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        SECRET,
+        Not(SECRET),
+        All((SECRET, ALWAYS)),
+        OneOf((SECRET, NEVER)),
+        Tested(SECRET, How.EXISTS),
+        Tested(Of(Subject.HOST), How.REGEX, ("(",)),
+    ],
+    ids=str,
+)
+def test_a_condition_that_hangs_on_what_is_not_known_is_unsure(condition: Condition) -> None:
+    assert isinstance(holds(condition, VIEW), Unsure)
+
+
+def test_all_that_holds_is_taken_over_a_part_that_is_unsure_only_where_it_decides() -> None:
+    assert holds(Tested(Of(Subject.HOST), How.REGEX, ("(", "app")), VIEW) is True
+
+
+def test_a_pattern_that_would_run_for_ever_is_given_up() -> None:
+    start = time.process_time()
+    found = matches(r"^(?:a|aa)+$", "a" * 60 + "b")
+    assert isinstance(found, Unsure)
+    assert "too long" in found.why
+    assert time.process_time() - start < 5
+
+
+def test_a_pattern_of_great_length_is_not_tried() -> None:
+    assert isinstance(matches("a" * 20_000, "a"), Unsure)
