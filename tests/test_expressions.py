@@ -34,7 +34,7 @@ from wsprobe.lb.expressions import (
     path_begins,
     path_is,
 )
-from wsprobe.lb.expressions import Test as Tested
+from wsprobe.lb.expressions import Test as Is
 from wsprobe.lb.predict import Request, Run
 
 REQUEST = Request(
@@ -120,12 +120,12 @@ def test_a_value_that_hangs_on_what_is_not_known_is_unsure(value: Value) -> None
         (Not(has("x-none")), True),
         (path_begins("/a b"), True),
         (path_is("/a b/ws"), True),
-        (Tested(Of(Subject.HOST), How.EQUALS, ("other", "APP.example.test"), ignore_case=True), True),
-        (Tested(Of(Subject.HOST), How.EQUALS, ("APP.example.test",)), False),
-        (Tested(Of(Subject.HOST), How.SUFFIX, (".test",)), True),
-        (Tested(Of(Subject.HOST), How.CONTAINS, ("example",)), True),
-        (Tested(Of(Subject.HOST), How.REGEX, ("^x", r"^app\.")), True),
-        (Tested(header("X-None"), How.EQUALS, ("",)), False),
+        (Is(Of(Subject.HOST), How.EQUALS, ("other", "APP.example.test"), ignore_case=True), True),
+        (Is(Of(Subject.HOST), How.EQUALS, ("APP.example.test",)), False),
+        (Is(Of(Subject.HOST), How.SUFFIX, (".test",)), True),
+        (Is(Of(Subject.HOST), How.CONTAINS, ("example",)), True),
+        (Is(Of(Subject.HOST), How.REGEX, ("^x", r"^app\.")), True),
+        (Is(header("X-None"), How.EQUALS, ("",)), False),
         (All((SECRET, NEVER)), False),
         (OneOf((SECRET, ALWAYS)), True),
         (both(ALWAYS, has("x-empty")), True),
@@ -143,8 +143,8 @@ def test_a_condition_holds_or_not(condition: Condition, held: bool) -> None:  # 
         Not(SECRET),
         All((SECRET, ALWAYS)),
         OneOf((SECRET, NEVER)),
-        Tested(SECRET, How.EXISTS),
-        Tested(Of(Subject.HOST), How.REGEX, ("(",)),
+        Is(SECRET, How.EXISTS),
+        Is(Of(Subject.HOST), How.REGEX, ("(",)),
     ],
     ids=str,
 )
@@ -153,7 +153,7 @@ def test_a_condition_that_hangs_on_what_is_not_known_is_unsure(condition: Condit
 
 
 def test_all_that_holds_is_taken_over_a_part_that_is_unsure_only_where_it_decides() -> None:
-    assert holds(Tested(Of(Subject.HOST), How.REGEX, ("(", "app")), VIEW) is True
+    assert holds(Is(Of(Subject.HOST), How.REGEX, ("(", "app")), VIEW) is True
 
 
 def test_a_pattern_that_would_run_for_ever_is_given_up() -> None:

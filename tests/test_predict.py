@@ -287,7 +287,9 @@ def test_of_listeners_that_could_take_a_path_the_first_that_leads_on_does() -> N
     redirect = Listener(label="80", place=HERE, routes=(route(Answer(status=301, why="redirect"), label="redirect"),))
     real = Listener(label="443", place=HERE, routes=(route(label="app"),))
     both_ = Config(kind="test", path="lb.conf", version="1", listeners=(redirect, real))
-    assert predict(both_, upgrade("/ws")).route == "app"
+    found = predict(both_, upgrade("/ws"))
+    assert found.route == "app"
+    assert found.assumed == ("test 1", "the client connects to 443: 2 listeners could take the request")
 
 
 def test_a_request_for_a_url_has_its_host_and_the_users_headers_in_place_of_its_own() -> None:

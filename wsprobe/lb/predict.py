@@ -6,7 +6,7 @@ header that an undecidable condition touches is in neither the headers nor the e
 
 import posixpath
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import unquote, urlsplit
 
 from wsprobe.inspection import Change, HeaderEdit, Prediction, Unknown
@@ -76,7 +76,11 @@ def predict(config: Config, request: Request) -> Prediction:
         where = f"port {request.port}" if request.port else "this request"
         return _nothing(config, Unknown(what="the listener", why=f"no listener of the config takes {where}"))
     found = [_through(config, listener, request) for listener in listeners]
-    return next((one for one in found if one.reached is not False), found[0])
+    at = next((index for index, one in enumerate(found) if one.reached is not False), 0)
+    if len(found) == 1:
+        return found[0]
+    taken = f"the client connects to {listeners[at].label}: {len(found)} listeners could take the request"
+    return replace(found[at], assumed=(*found[at].assumed, taken))
 
 
 def carry(config: Config, listener: Listener, route: Route, request: Request) -> Prediction:
@@ -223,7 +227,8 @@ class Run:
             unknown=tuple(dict.fromkeys(unknown)),
             route=route.label if route else None,
             place=self.where or (route.place if route else listener.place),
-            assumed=(*([self.why] if self.ended and self.why else []),),
+            why=self.why,
+            assumed=(f"{config.kind} {config.version}",) if config.assumed else (),
             config=config.path,
         )
 
