@@ -72,8 +72,8 @@ class Prediction:
 
     `reached` is whether the upstream gets a request, None where the config does not decide it; `status` what the
     client gets from the proxy itself where the upgrade does not pass. `request` is what the upstream receives,
-    without the headers that are listed in `unknown`. `why` says why the proxy answers by itself, or never. `assumed` are
-    the choices that nobody made: a listener, a version of the proxy.
+    without the headers that are listed in `unknown`. `why` says why the proxy answers by itself, or never.
+    `assumed` are the choices that nobody made: a listener, a version of the proxy.
     """
 
     reached: bool | None
