@@ -128,7 +128,7 @@ def send(port: int, request: Request, upstream: Backend) -> tuple[Request, Got]:
         conn.sendall("\r\n".join([*head, "", ""]).encode("latin-1"))
         status = _status(conn)
     known = replace(request, scheme="http", port=port, peer=address, peer_port=own, local="127.0.0.1")
-    return known, Got(status, tuple(upstream.requests[before:]))
+    return replace(known, machine=socket.gethostname()), Got(status, tuple(upstream.requests[before:]))
 
 
 def _status(conn: socket.socket) -> int | None:

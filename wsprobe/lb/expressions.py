@@ -10,6 +10,8 @@ from enum import StrEnum
 from typing import Any, Protocol
 from urllib.parse import unquote
 
+from wsprobe.lb._paths import PathForm, written
+
 
 @dataclass(frozen=True, slots=True)
 class Unsure:
@@ -37,6 +39,7 @@ class Subject(StrEnum):
     PEER_PORT = "port of the client"
     LOCAL = "address that the proxy listens on"
     LOCAL_PORT = "port that the proxy listens on"
+    MACHINE = "name of the machine that the proxy runs on"
 
 
 class Lines(StrEnum):
@@ -127,6 +130,14 @@ class Cased:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """A path, written in another way."""
+
+    value: "Value"
+    form: PathForm
+
+
+@dataclass(frozen=True, slots=True)
 class Undecided:
     """A value or a condition that only the running proxy knows: its text in the config, and why."""
 
@@ -134,7 +145,7 @@ class Undecided:
     why: str
 
 
-Value = Text | Of | Join | Cases | Or | Substituted | Without | Cased | Undecided
+Value = Text | Of | Join | Cases | Or | Substituted | Without | Cased | Written | Undecided
 
 
 # Conditions.
@@ -256,6 +267,9 @@ def evaluate(value: Value | None, view: View) -> str | Unsure | None:  # noqa: C
         case Cased():
             text = evaluate(value.value, view)
             return (text.upper() if value.upper else text.lower()) if isinstance(text, str) else text
+        case Written():
+            text = evaluate(value.value, view)
+            return written(value.form, text) if isinstance(text, str) else text
         case Undecided():
             return Unsure(value.why)
 

@@ -38,7 +38,8 @@ from wsprobe.model import Header, Line, Message
 class Request:
     """The head of an HTTP/1.1 request as it comes to the proxy, and what is known of the connection it comes on.
 
-    `port` is the one that the client connected to. What is None is not known.
+    `port` is the one that the client connected to, `machine` the name of the host that the proxy runs on. What is None
+    is not known.
     """
 
     target: str = "/"
@@ -50,6 +51,7 @@ class Request:
     peer: str | None = None
     peer_port: int | None = None
     local: str | None = None
+    machine: str | None = None
 
 
 def upgrade(target: str = "/", host: str = "app.example.com", headers: tuple[Header, ...] = ()) -> Request:
@@ -164,13 +166,16 @@ class Run:
                 found = self.lines("host", original=original)
                 authority = found if isinstance(found, Unsure) else found[0] if found else None
                 return _host(authority) if subject is Subject.HOST and isinstance(authority, str) else authority
-            case Subject.SCHEME | Subject.PEER | Subject.PEER_PORT | Subject.LOCAL | Subject.LOCAL_PORT:
+            case (
+                Subject.SCHEME | Subject.PEER | Subject.PEER_PORT | Subject.LOCAL | Subject.LOCAL_PORT | Subject.MACHINE
+            ):
                 known = {
                     Subject.SCHEME: request.scheme,
                     Subject.PEER: request.peer,
                     Subject.PEER_PORT: request.peer_port,
                     Subject.LOCAL: request.local,
                     Subject.LOCAL_PORT: request.port,
+                    Subject.MACHINE: request.machine,
                 }[subject]
                 return Unsure(f"the {subject} is not known here") if known is None else str(known)
         if self.target_unsure and not original:

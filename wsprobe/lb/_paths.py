@@ -1,0 +1,67 @@
+"""Paths of request targets, written in other ways (RFC 3986, 6.2.2). Pure text, as it travels on the wire."""
+
+import posixpath
+import re
+from collections.abc import Callable
+from enum import StrEnum
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+_ESCAPE = re.compile("%([0-9A-Fa-f]{2})")
+_UNRESERVED = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~")
+_RESERVED = frozenset(b":/?#[]@!$&'()*+,;=%")
+_HELD = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:@\[\]/%]*\Z")
+_KEPT = "-._~$&+,/:;=@"
+
+
+class PathForm(StrEnum):
+    """A way of writing a path.
+
+    UNRESERVED resolves the escapes of unreserved characters, UNLESS_RESERVED those of all but reserved ones, DECODED
+    all of them. ESCAPED escapes what a path cannot hold, if it holds such a thing. CLEAN resolves dot segments and
+    merges slashes.
+    """
+
+    UNRESERVED = "escapes of unreserved characters resolved"
+    UNLESS_RESERVED = "escapes resolved, unless of reserved characters"
+    DECODED = "escapes resolved"
+    ESCAPED = "what a path cannot hold escaped"
+    CLEAN = "dot segments resolved, slashes merged"
+
+
+def written(form: PathForm, path: str) -> str:
+    """A path in another form."""
+    return _FORMS[form](path)
+
+
+def _resolving(resolved: Callable[[int], bool]) -> Callable[[str], str]:
+    def resolve(path: str) -> str:
+        # Octets that are not ASCII are resolved together, as the UTF-8 that they may be.
+        marked = _ESCAPE.sub(lambda found: found[0] if resolved(int(found[1], 16)) else f"\0{found[1]}", path)
+        return _text(unquote_to_bytes(marked)).replace("\0", "%")
+
+    return resolve
+
+
+def _text(octets: bytes) -> str:
+    try:
+        return octets.decode()
+    except UnicodeDecodeError:
+        return octets.decode("latin-1")
+
+
+def _escaped(path: str) -> str:
+    return path if _HELD.match(path) else quote_from_bytes(unquote_to_bytes(path), safe=_KEPT)
+
+
+def _clean(path: str) -> str:
+    normal = posixpath.normpath(f"/{path.lstrip('/')}")
+    return f"{normal}/" if path.endswith("/") and normal != "/" else normal
+
+
+_FORMS: dict[PathForm, Callable[[str], str]] = {
+    PathForm.UNRESERVED: _resolving(lambda octet: octet in _UNRESERVED),
+    PathForm.UNLESS_RESERVED: _resolving(lambda octet: octet not in _RESERVED),
+    PathForm.DECODED: _resolving(lambda _: True),
+    PathForm.ESCAPED: _escaped,
+    PathForm.CLEAN: _clean,
+}
