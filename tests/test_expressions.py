@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from wsprobe.lb._paths import PathForm
 from wsprobe.lb.expressions import (
     ALWAYS,
     NEVER,
@@ -25,6 +26,7 @@ from wsprobe.lb.expressions import (
     Unsure,
     Value,
     Without,
+    Written,
     both,
     evaluate,
     has,
@@ -64,6 +66,12 @@ SECRET = Undecided("$secret", "it is read from a file")
         pytest.param(header("X-Dup", Lines.LAST_MEMBER), "three", id="the last member"),
         pytest.param(header("X-Empty"), "", id="a header without a value is there"),
         pytest.param(header("X-None"), None, id="a header that is not there has none"),
+        pytest.param(Written(Text("/a%2Fb"), PathForm.DECODED), "/a/b", id="a path decoded"),
+        pytest.param(Written(Text("/a%2Fb"), PathForm.ESCAPED), "/a%2Fb", id="a path that is encoded well stays so"),
+        pytest.param(Written(Text("/a|%2F"), PathForm.ESCAPED), "/a%7C/", id="a path that is not is encoded anew"),
+        pytest.param(Written(Text("/a//./b/../"), PathForm.CLEAN), "/a/", id="a clean path"),
+        pytest.param(Written(Text("/a///b/.."), PathForm.WITHOUT_DOTS), "/a//", id="a clean path with its slashes"),
+        pytest.param(Of(Subject.VARIABLE, "none"), None, id="a variable that was not assigned"),
         pytest.param(Of(Subject.HOST), "app.example.test", id="the host has no port"),
         pytest.param(Of(Subject.AUTHORITY), "app.example.test:8443", id="the authority has"),
         pytest.param(Of(Subject.PATH), "/a b/ws", id="the path is decoded and normal"),
@@ -129,6 +137,8 @@ def test_a_value_that_hangs_on_what_is_not_known_is_unsure(value: Value) -> None
         (All((SECRET, NEVER)), False),
         (OneOf((SECRET, ALWAYS)), True),
         (both(ALWAYS, has("x-empty")), True),
+        pytest.param(Is(Of(Subject.PEER), How.NETWORK, ("::1", "127.0.0.0/8")), True, id="an address in a network"),
+        pytest.param(Is(Of(Subject.PEER), How.NETWORK, ("10.0.0.1/24", "x")), False, id="an address in none"),
     ],
     ids=str,
 )

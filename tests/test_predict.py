@@ -7,9 +7,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsprobe.inspection import Change, Prediction, Timeout, Timer
-from wsprobe.lb.expressions import ALWAYS, NEVER, Condition, Text, Undecided, has, header, path_begins
+from wsprobe.lb.expressions import (
+    ALWAYS,
+    NEVER,
+    Condition,
+    How,
+    Of,
+    Subject,
+    Text,
+    Undecided,
+    has,
+    header,
+    path_begins,
+)
+from wsprobe.lb.expressions import Test as Is
 from wsprobe.lb.model import (
     Answer,
+    Assign,
     Bind,
     Config,
     Edit,
@@ -21,8 +35,10 @@ from wsprobe.lb.model import (
     Limit,
     Listener,
     Measure,
+    Method,
     Named,
     Nominated,
+    Only,
     Op,
     Opaque,
     Retarget,
@@ -350,3 +366,40 @@ def test_without_a_step_every_header_arrives(headers: tuple[Header, ...]) -> Non
     found = predict(config(route()), Request(headers=headers))
     assert found.request
     assert (found.request.headers, found.edits) == (headers, ())
+
+
+def test_a_route_may_be_left_to_the_next_one_after_its_steps_as_if_none_of_them_had_been() -> None:
+    strip = edit(Op.REMOVE, "Authorization")
+    first = route(strip, Retarget(value=Text("/b"), place=HERE), Only(when=path_begins("/a")), label="first")
+    second = route(label="second")
+    found = predict(config(first, second), upgrade("/a", headers=(AUTH,)))
+    assert found.route == "second"
+    assert found.request is not None
+    assert AUTH in found.request.headers
+    assert not found.edits
+
+
+def test_whether_a_route_is_left_may_be_unknown() -> None:
+    found = predict(config(route(Only(when=PERHAPS), label="first"), route()), upgrade("/a"))
+    assert found.reached is None
+    assert [each.what for each in found.unknown] == ["whether first takes the request"]
+
+
+def test_a_variable_has_the_value_that_was_assigned_last() -> None:
+    flag = Is(Of(Subject.VARIABLE, "flag"), How.EQUALS, ("1",))
+    found = ran(
+        edit(Op.SET, "X-Before", "1", when=flag),
+        Assign(name="flag", value=Text("1"), when=has("Authorization")),
+        edit(Op.REMOVE, "Authorization"),
+        edit(Op.SET, "X-After", "1", when=flag),
+        headers=(AUTH,),
+    )
+    assert found.request is not None
+    assert {name for name, _ in found.request.headers} & {"X-Before", "X-After"} == {"X-After"}
+
+
+def test_a_method_may_change_or_be_unknown() -> None:
+    changed, unsure = ran(Method(value=Text("POST"))), ran(Method(value=PERHAPS))
+    assert changed.request is not None
+    assert changed.request.start_line == "POST /ws HTTP/1.1"
+    assert [each.what for each in unsure.unknown] == ["the method"]

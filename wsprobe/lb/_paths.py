@@ -10,6 +10,7 @@ _ESCAPE = re.compile("%([0-9A-Fa-f]{2})")
 _UNRESERVED = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~")
 _RESERVED = frozenset(b":/?#[]@!$&'()*+,;=%")
 _HELD = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:@\[\]/%]*\Z")
+_BETWEEN_SLASHES = re.compile("(?<=/)(?=/)")
 _KEPT = "-._~$&+,/:;=@"
 
 
@@ -18,7 +19,7 @@ class PathForm(StrEnum):
 
     UNRESERVED resolves the escapes of unreserved characters, UNLESS_RESERVED those of all but reserved ones, DECODED
     all of them. ESCAPED escapes what a path cannot hold, if it holds such a thing. CLEAN resolves dot segments and
-    merges slashes.
+    merges slashes, WITHOUT_DOTS resolves dot segments only.
     """
 
     UNRESERVED = "escapes of unreserved characters resolved"
@@ -26,6 +27,7 @@ class PathForm(StrEnum):
     DECODED = "escapes resolved"
     ESCAPED = "what a path cannot hold escaped"
     CLEAN = "dot segments resolved, slashes merged"
+    WITHOUT_DOTS = "dot segments resolved"
 
 
 def written(form: PathForm, path: str) -> str:
@@ -58,10 +60,16 @@ def _clean(path: str) -> str:
     return f"{normal}/" if path.endswith("/") and normal != "/" else normal
 
 
+def _without_dots(path: str) -> str:
+    # A character that no path has makes a segment of nothing, which is then not merged.
+    return _clean(_BETWEEN_SLASHES.sub("\0", path)).replace("\0", "")
+
+
 _FORMS: dict[PathForm, Callable[[str], str]] = {
     PathForm.UNRESERVED: _resolving(lambda octet: octet in _UNRESERVED),
     PathForm.UNLESS_RESERVED: _resolving(lambda octet: octet not in _RESERVED),
     PathForm.DECODED: _resolving(lambda _: True),
     PathForm.ESCAPED: _escaped,
     PathForm.CLEAN: _clean,
+    PathForm.WITHOUT_DOTS: _without_dots,
 }

@@ -4,6 +4,7 @@ An expression is plain data that a reader builds. `evaluate` gives its text, Non
 is not there), or an `Unsure` that says why nobody can tell. `holds` gives True, False, or an `Unsure`.
 """
 
+import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -40,6 +41,7 @@ class Subject(StrEnum):
     LOCAL = "address that the proxy listens on"
     LOCAL_PORT = "port that the proxy listens on"
     MACHINE = "name of the machine that the proxy runs on"
+    VARIABLE = "variable"
 
 
 class Lines(StrEnum):
@@ -160,11 +162,15 @@ class How(StrEnum):
     SUFFIX = "ends with"
     CONTAINS = "contains"
     REGEX = "matches"
+    NETWORK = "lies in"
 
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """Whether a value is as one of the texts says; EXISTS needs none. A missing value fails all tests."""
+    """Whether a value is as one of the texts says; EXISTS needs none. A missing value fails all tests.
+
+    NETWORK is for addresses: each text is an address, or a network with the length of its prefix.
+    """
 
     value: Value
     how: How
@@ -240,6 +246,9 @@ class View(Protocol):
     def part(self, subject: Subject, *, original: bool) -> "str | Unsure | None":
         """Any other part; None where it has no value."""
 
+    def variable(self, name: str) -> "str | Unsure | None":
+        """A variable of the proxy; None where none was assigned."""
+
 
 def evaluate(value: Value | None, view: View) -> str | Unsure | None:  # noqa: C901, PLR0911  one branch a kind
     """The text of a value, None where it has none."""
@@ -280,6 +289,8 @@ def _part(value: Of, view: View) -> str | Unsure | None:
             return _header(value, view)
         case Subject.COOKIE:
             return _named(value.name, view.lines("cookie", original=value.original), ";")
+        case Subject.VARIABLE:
+            return view.variable(value.name)
         case Subject.PARAMETER:
             query = view.part(Subject.QUERY, original=value.original)
             found = _named(value.name, query if isinstance(query, Unsure) else [query or ""], "&")
@@ -373,6 +384,8 @@ def _tested(test: Test, view: View) -> bool | Unsure:  # noqa: PLR0911  one bran
         return True
     if test.how is How.REGEX:
         return _any_matches(test, text)
+    if test.how is How.NETWORK:
+        return any(_lies_in(text, network) for network in test.texts)
     compared = text.lower() if test.ignore_case else text
     wanted = [each.lower() if test.ignore_case else each for each in test.texts]
     match test.how:
@@ -384,6 +397,14 @@ def _tested(test: Test, view: View) -> bool | Unsure:  # noqa: PLR0911  one bran
             return compared.endswith(tuple(wanted))
         case How.CONTAINS:
             return any(each in compared for each in wanted)
+
+
+def _lies_in(address: str, network: str) -> bool:
+    """Whether an address lies in a network; what is neither lies in none."""
+    try:
+        return ipaddress.ip_address(address.partition("%")[0]) in ipaddress.ip_network(network, strict=False)
+    except ValueError:
+        return False
 
 
 def _any_matches(test: Test, text: str) -> bool | Unsure:

@@ -162,7 +162,38 @@ class Opaque:
     place: Line | None = None
 
 
-Step = Edit | Retarget | Answer | Stall | Gate | Opaque
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """The method of the request becomes another one."""
+
+    value: Value
+    when: Condition = ALWAYS
+    place: Line | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assign:
+    """A variable of the proxy gets a value; expressions ask for it by name (`Subject.VARIABLE`)."""
+
+    name: str
+    value: Value
+    when: Condition = ALWAYS
+    place: Line | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Only:
+    """The route is taken only where the condition holds at this point of its steps.
+
+    Else the next route is tried, as if none of these steps had been: what a proxy decides after it has changed the
+    request stands here, and what it decides before in the route's match.
+    """
+
+    when: Condition
+    place: Line | None = None
+
+
+Step = Edit | Retarget | Answer | Stall | Gate | Opaque | Method | Assign | Only
 
 
 class Measure(StrEnum):

@@ -13,6 +13,7 @@ from wsprobe.inspection import Change, HeaderEdit, Prediction, Unknown
 from wsprobe.lb.expressions import Subject, Text, Unsure, evaluate, holds, matches, substitute
 from wsprobe.lb.model import (
     Answer,
+    Assign,
     Config,
     Edit,
     Empty,
@@ -22,8 +23,10 @@ from wsprobe.lb.model import (
     Limit,
     Listener,
     Measure,
+    Method,
     Named,
     Nominated,
+    Only,
     Op,
     Opaque,
     Retarget,
@@ -114,11 +117,23 @@ def _through(config: Config, listener: Listener, request: Request) -> Prediction
         if isinstance(held, Unsure):
             what = f"whether {route.label} takes the request"
             return _nothing(config, Unknown(what=what, why=held.why, place=route.place))
-        if held:
-            return run.finish(config, listener, route)
+        if held and (found := _taken(run, config, listener, route)):
+            return found
     answer = listener.otherwise or Answer(status=None, why="no route matches")
     run.end(answer.status, answer.why, answer.place)
     return run.refused(config, listener, None)
+
+
+def _taken(run: "Run", config: Config, listener: Listener, route: Route) -> Prediction | None:
+    """What becomes of a request on a route that matches; None where the route leaves it to the next one on the way."""
+    if not any(isinstance(step, Only) for step in route.steps):
+        return run.finish(config, listener, route)
+    trial = run.copy()
+    found = trial.finish(config, listener, route)
+    if isinstance(trial.chosen, Unsure):
+        what = f"whether {route.label} takes the request"
+        return _nothing(config, Unknown(what=what, why=trial.chosen.why, place=route.place))
+    return found if trial.chosen else None
 
 
 @dataclass(slots=True)
@@ -139,10 +154,29 @@ class Run:
     status: int | None = None
     why: str = ""
     where: Line | None = None
+    method: str = ""
+    method_unsure: Unsure | None = None
+    variables: dict[str, str | Unsure | None] = field(default_factory=dict)
+    choosing: bool = False
+    chosen: bool | Unsure = True
 
     def __post_init__(self) -> None:
-        self.headers = list(self.request.headers)
-        self.target = self.request.target
+        self.headers = self.headers or list(self.request.headers)
+        self.target = self.target or self.request.target
+        self.method = self.method or self.request.method
+
+    def copy(self) -> "Run":
+        """The same request, to be tried on a route that may leave it to the next one."""
+        return replace(
+            self,
+            headers=list(self.headers),
+            unsure=dict(self.unsure),
+            settled=set(self.settled),
+            edits=list(self.edits),
+            unknown=list(self.unknown),
+            variables=dict(self.variables),
+            choosing=True,
+        )
 
     # What expressions ask: wsprobe.lb.expressions.View.
 
@@ -159,7 +193,7 @@ class Run:
         request = self.request
         match subject:
             case Subject.METHOD:
-                return request.method
+                return request.method if original else self.method_unsure or self.method
             case Subject.VERSION:
                 return request.version
             case Subject.HOST | Subject.AUTHORITY:
@@ -187,6 +221,10 @@ class Run:
         if name in self.unsure:
             return self.unsure[name]
         return self.cloud if self.cloud and name not in self.settled else None
+
+    def variable(self, name: str) -> str | Unsure | None:
+        """The value of a variable of the proxy; None where none was assigned."""
+        return self.variables.get(name)
 
     # The way through.
 
@@ -223,6 +261,8 @@ class Run:
             unknown.append(self.cloud)
         if self.target_unsure:
             unknown.append(Unknown(what="the request target", why=self.target_unsure.why))
+        if self.method_unsure:
+            unknown.append(Unknown(what="the method", why=self.method_unsure.why))
         return Prediction(
             reached=reached,
             status=None if going else self.status,
@@ -244,7 +284,8 @@ class Run:
         )
         target = "?" if self.target_unsure else self.target
         known = tuple(header for header in self.headers if not self._doubt(header[0].lower()))
-        return Message(start_line=f"{self.request.method} {target} {version}", headers=known)
+        method = "?" if self.method_unsure else self.method
+        return Message(start_line=f"{method} {target} {version}", headers=known)
 
     def _limits(self, limits: tuple[Limit, ...]) -> None:
         for limit in limits:
@@ -257,13 +298,15 @@ class Run:
 
     def _steps(self, steps: tuple[Step, ...]) -> None:
         for step in steps:
-            if self.ended:
+            if self.ended or self.chosen is not True:
                 return
             held = holds(step.when, self)
-            if held is not False:
+            if isinstance(step, Only):
+                self.chosen = held if self.choosing else True
+            elif held is not False:
                 self._step(step, held if isinstance(held, Unsure) else None)
 
-    def _step(self, step: Step, unsure: Unsure | None) -> None:
+    def _step(self, step: Step, unsure: Unsure | None) -> None:  # noqa: C901, PLR0912  one branch a step
         """One step; `unsure` is why nobody can tell whether it is taken."""
         match step:
             case Edit():
@@ -274,6 +317,14 @@ class Run:
                     self.target_unsure = value
                 elif value is not None:
                     self.target, self.target_unsure = value, None
+            case Method():
+                value = unsure or evaluate(step.value, self)
+                if isinstance(value, Unsure):
+                    self.method_unsure = value
+                elif value:
+                    self.method, self.method_unsure = value, None
+            case Assign():
+                self.variables[step.name] = unsure or evaluate(step.value, self)
             case Answer() | Stall() if unsure:
                 what = f"whether the proxy answers {step.status or 'by itself'}" if isinstance(step, Answer) else ""
                 self._doubted(what or "whether the request hangs", f"{step.why}: {unsure.why}", step.place)
