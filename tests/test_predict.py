@@ -43,6 +43,7 @@ from wsprobe.lb.model import (
     Opaque,
     Retarget,
     Route,
+    Spoil,
     Stall,
     Step,
     Upstream,
@@ -53,6 +54,8 @@ from wsprobe.model import Header, Line
 
 HERE = Line(path="lb.conf", line=7, text="the line")
 PERHAPS = Undecided("acl", "it asks another service")
+METHOD = Of(Subject.METHOD)
+VARIABLE = Of(Subject.VARIABLE, "x")
 AUTH: Header = ("Authorization", "Bearer x")
 
 
@@ -99,6 +102,15 @@ def got(prediction: Prediction, name: str) -> list[str]:
         (edit(Op.REMOVE, Like("^x-")), ["1"], [], Change.REMOVED),
         (edit(Op.REMOVE, Like("^X-", ignore_case=False)), ["1"], [], Change.REMOVED),
         (edit(Op.REMOVE, Like("^x-", ignore_case=False)), ["1"], ["1"], None),
+        (edit(Op.REMOVE, Like("^x-", ignore_case=False, lowered=True)), ["1"], [], Change.REMOVED),
+        (edit(Op.PRUNE, "X-A", pattern="a|b"), ["x ,  A, y,b ,z", "b", "q , r"], ["x ,y,z", "q , r"], Change.CHANGED),
+        (edit(Op.PRUNE, "X-A", pattern="a|b"), ["B", " , "], [], Change.REMOVED),
+        (
+            edit(Op.REPLACE, "X-A", "z", pattern="^a$", members=True),
+            ["a , b,a", "ab"],
+            ["z , b,z", "ab"],
+            Change.CHANGED,
+        ),
         (edit(Op.REMOVE, Empty()), [""], [], Change.REMOVED),
         (edit(Op.REMOVE, Every(but=("Host",))), ["1"], [], Change.REMOVED),
         (
@@ -202,6 +214,45 @@ def test_a_head_above_a_limit_is_refused(measure: Measure, most: int, refused: b
 def test_within_the_slack_of_a_limit_nobody_can_tell() -> None:
     limit = Limit(name="limit", measure=Measure.HEAD, most=180, slack=100, status=400)
     assert predict(config(route(), limits=(limit,)), upgrade("/ws")).reached is None
+
+
+def test_the_method_can_be_another_one() -> None:
+    prediction = ran(Method(value=Text("POST")), edit(Op.SET, "X-A", "y", when=Is(METHOD, How.EQUALS, ("POST",))))
+    assert prediction.request
+    assert prediction.request.start_line == "POST /ws HTTP/1.1"
+    assert got(prediction, "X-A") == ["y"]
+
+
+def test_a_variable_keeps_what_a_header_was_before_it_changed() -> None:
+    steps = (
+        Assign(name="x", value=header("X-A")),
+        edit(Op.REMOVE, "X-A"),
+        Edit(op=Op.SET, which=Named(("X-B",)), value=VARIABLE),
+    )
+    assert got(ran(*steps, headers=(("X-A", "1"),)), "X-B") == ["1"]
+
+
+def test_a_variable_assigned_perhaps_is_not_known() -> None:
+    steps = (
+        Assign(name="x", value=Text("1"), when=PERHAPS),
+        Edit(op=Op.SET, which=Named(("X-B",)), value=VARIABLE),
+    )
+    assert {each.what for each in ran(*steps).unknown} == {"X-B"}
+
+
+def test_a_101_that_is_spoilt_reaches_the_upstream_and_not_the_client() -> None:
+    prediction = ran(Spoil(status=502, why="nobody asked for it"))
+    assert (prediction.reached, prediction.status) == (True, 502)
+    assert prediction.request
+    perhaps = ran(Spoil(status=502, why="nobody asked for it", when=PERHAPS))
+    assert (perhaps.reached, perhaps.status, len(perhaps.unknown)) == (True, None, 1)
+
+
+def test_the_path_of_an_absolute_target_is_what_follows_the_host() -> None:
+    at = route(match=Is(Of(Subject.RAW_PATH), How.EQUALS, ("/ws",)))
+    prediction = predict(config(at), upgrade("http://app.example.com/ws?a=b"))
+    assert prediction.request
+    assert prediction.request.start_line == "GET http://app.example.com/ws?a=b HTTP/1.1"
 
 
 def test_a_target_can_be_another_one() -> None:

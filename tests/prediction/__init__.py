@@ -148,7 +148,7 @@ def differences(prediction: Prediction, got: Got) -> Iterator[str]:
         yield f"reached: predicted {prediction.reached}, was {bool(received)} (status {got.status})"
     elif received and prediction.request:
         yield from _in_request(prediction, received)
-        expected = 101 if _asks(prediction.request.headers) else 426
+        expected = (prediction.status or 101) if _asks(prediction.request.headers) else 426
         if prediction.reached and not prediction.unknown and got.status != expected:
             yield f"status: predicted {expected} from the upstream, was {got.status}"
     elif received is None and prediction.status not in {None, got.status}:

@@ -5,8 +5,9 @@ is not there), or an `Unsure` that says why nobody can tell. `holds` gives True,
 """
 
 import ipaddress
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Protocol
 from urllib.parse import unquote
@@ -45,13 +46,18 @@ class Subject(StrEnum):
 
 
 class Lines(StrEnum):
-    """What counts as the value of a header that stands on several lines."""
+    """What counts as the value of a header that stands on several lines.
+
+    With ANY_LINE and ANY_MEMBER a test holds where it holds for one of them; elsewhere they mean the first.
+    """
 
     FIRST = "the first line"
     LAST = "the last line"
     JOINED = "all lines, joined with a comma"
     LAST_MEMBER = "the last member of the list"
     FIRST_MEMBER = "the first member of the list"
+    ANY_LINE = "any of the lines"
+    ANY_MEMBER = "any member of the list"
 
 
 # Values.
@@ -140,6 +146,33 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """The part of that number where separators (each character is one) divide a value; negative counts from the end.
+
+    `skip_empty` leaves out parts without text; the part is missing where there are fewer.
+    """
+
+    value: "Value"
+    separators: str
+    number: int
+    skip_empty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many values a header or its list has, as a number."""
+
+    of: Of
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """How many octets a value has, as a number."""
+
+    value: "Value"
+
+
+@dataclass(frozen=True, slots=True)
 class Undecided:
     """A value or a condition that only the running proxy knows: its text in the config, and why."""
 
@@ -147,7 +180,7 @@ class Undecided:
     why: str
 
 
-Value = Text | Of | Join | Cases | Or | Substituted | Without | Cased | Written | Undecided
+Value = Text | Of | Join | Cases | Or | Substituted | Without | Cased | Written | Piece | Count | Length | Undecided
 
 
 # Conditions.
@@ -162,6 +195,7 @@ class How(StrEnum):
     SUFFIX = "ends with"
     CONTAINS = "contains"
     REGEX = "matches"
+    BETWEEN = "is a number between"
     NETWORK = "lies in"
 
 
@@ -169,7 +203,8 @@ class How(StrEnum):
 class Test:
     """Whether a value is as one of the texts says; EXISTS needs none. A missing value fails all tests.
 
-    NETWORK is for addresses: each text is an address, or a network with the length of its prefix.
+    The texts of BETWEEN are `low:high`, both included and each optional; those of NETWORK, which is for addresses, are
+    an address, or a network with the length of its prefix.
     """
 
     value: Value
@@ -250,7 +285,7 @@ class View(Protocol):
         """A variable of the proxy; None where none was assigned."""
 
 
-def evaluate(value: Value | None, view: View) -> str | Unsure | None:  # noqa: C901, PLR0911  one branch a kind
+def evaluate(value: Value | None, view: View) -> str | Unsure | None:  # noqa: C901, PLR0911, PLR0912  one branch a kind
     """The text of a value, None where it has none."""
     match value:
         case None:
@@ -279,8 +314,25 @@ def evaluate(value: Value | None, view: View) -> str | Unsure | None:  # noqa: C
         case Written():
             text = evaluate(value.value, view)
             return written(value.form, text) if isinstance(text, str) else text
+        case Piece():
+            text = evaluate(value.value, view)
+            return _piece(value, text) if isinstance(text, str) else text
+        case Count():
+            found = _header_values(value.of, view)
+            return found if isinstance(found, Unsure) else str(len(found))
+        case Length():
+            text = evaluate(value.value, view)
+            return str(len(text.encode())) if isinstance(text, str) else text
         case Undecided():
             return Unsure(value.why)
+
+
+def _piece(value: Piece, text: str) -> str | None:
+    parts = re.split(f"[{re.escape(value.separators)}]", text)
+    if value.skip_empty:
+        parts = [part for part in parts if part]
+    at = value.number - 1 if value.number > 0 else len(parts) + value.number
+    return parts[at] if 0 <= at < len(parts) else None
 
 
 def _part(value: Of, view: View) -> str | Unsure | None:
@@ -307,13 +359,13 @@ def _header(value: Of, view: View) -> str | Unsure | None:
 
 def _of_lines(value: Of, lines: list[str]) -> str:
     match value.lines:
-        case Lines.FIRST:
+        case Lines.FIRST | Lines.ANY_LINE:
             return lines[0]
         case Lines.LAST:
             return lines[-1]
         case Lines.JOINED:
             return value.separator.join(lines)
-        case Lines.FIRST_MEMBER:
+        case Lines.FIRST_MEMBER | Lines.ANY_MEMBER:
             return lines[0].split(",")[0].strip()
         case Lines.LAST_MEMBER:
             return lines[-1].split(",")[-1].strip()
@@ -374,18 +426,54 @@ def _over(conditions: Iterable[Condition], view: View, *, decides: bool) -> bool
     return unsure or not decides
 
 
-def _tested(test: Test, view: View) -> bool | Unsure:  # noqa: PLR0911  one branch a kind
-    text = evaluate(test.value, view)
-    if isinstance(text, Unsure):
-        return text
-    if text is None:
-        return False
-    if test.how is How.EXISTS:
-        return True
-    if test.how is How.REGEX:
-        return _any_matches(test, text)
-    if test.how is How.NETWORK:
-        return any(_lies_in(text, network) for network in test.texts)
+def _tested(test: Test, view: View) -> bool | Unsure:
+    texts = _values(test.value, view)
+    return texts if isinstance(texts, Unsure) else _any(_passes(test, text) for text in texts)
+
+
+def _any(outcomes: Iterable[bool | Unsure]) -> bool | Unsure:
+    unsure: Unsure | None = None
+    for outcome in outcomes:
+        if outcome is True:
+            return True
+        if isinstance(outcome, Unsure):
+            unsure = unsure or outcome
+    return unsure or False
+
+
+def _values(value: Value, view: View) -> list[str] | Unsure:
+    """All texts that a test looks at: several where a header may stand on several lines and any of them counts."""
+    match value:
+        case Of(subject=Subject.HEADER, lines=Lines.ANY_LINE | Lines.ANY_MEMBER):
+            return _header_values(value, view)
+        case Cased() | Substituted() | Without() | Piece():
+            inner = _values(value.value, view)
+            if isinstance(inner, Unsure):
+                return inner
+            made = [evaluate(replace(value, value=Text(text)), view) for text in inner]
+        case _:
+            made = [evaluate(value, view)]
+    unsure = next((text for text in made if isinstance(text, Unsure)), None)
+    return unsure or [text for text in made if isinstance(text, str)]
+
+
+def _header_values(of: Of, view: View) -> list[str] | Unsure:
+    found = view.lines(of.name, original=of.original)
+    if isinstance(found, Unsure) or of.lines is not Lines.ANY_MEMBER:
+        return found
+    return [member.strip() for line in found for member in line.split(",")]
+
+
+def _passes(test: Test, text: str) -> bool | Unsure:  # noqa: PLR0911  one branch a kind
+    match test.how:
+        case How.EXISTS:
+            return True
+        case How.REGEX:
+            return _any(matches(pattern, text, ignore_case=test.ignore_case) for pattern in test.texts)
+        case How.BETWEEN:
+            return any(_between(text, bounds) for bounds in test.texts)
+        case How.NETWORK:
+            return any(_lies_in(text, network) for network in test.texts)
     compared = text.lower() if test.ignore_case else text
     wanted = [each.lower() if test.ignore_case else each for each in test.texts]
     match test.how:
@@ -399,17 +487,21 @@ def _tested(test: Test, view: View) -> bool | Unsure:  # noqa: PLR0911  one bran
             return any(each in compared for each in wanted)
 
 
+def _between(text: str, bounds: str) -> bool:
+    low, _, high = bounds.partition(":")
+    try:
+        number = int(text)
+        return (not low or int(low) <= number) and (not high or number <= int(high))
+    except ValueError:
+        return False
+
+
 def _lies_in(address: str, network: str) -> bool:
     """Whether an address lies in a network; what is neither lies in none."""
     try:
         return ipaddress.ip_address(address.partition("%")[0]) in ipaddress.ip_network(network, strict=False)
     except ValueError:
         return False
-
-
-def _any_matches(test: Test, text: str) -> bool | Unsure:
-    found = [matches(pattern, text, ignore_case=test.ignore_case) for pattern in test.texts]
-    return True if True in found else next((each for each in found if isinstance(each, Unsure)), False)
 
 
 # Patterns of strangers: `regex` has what PCRE has, and gives up in time.

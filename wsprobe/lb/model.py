@@ -24,10 +24,14 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Like:
-    """The headers whose name a pattern is found in (anchor it where the proxy does)."""
+    """The headers whose name a pattern is found in (anchor it where the proxy does).
+
+    `lowered` says that the proxy puts names in lower case before it compares them.
+    """
 
     pattern: str
     ignore_case: bool = True
+    lowered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,9 @@ class Op(StrEnum):
     SET leaves one line of that value, and removes the header where the value is missing, or empty and `drop_empty`.
     ADD adds a line; it adds none where the value is missing. DEFAULT adds one only where there is none. APPEND joins
     the value to the last line, with `separator`, or sets it. RENAME gives another name, KEEP only the first line.
-    REPLACE substitutes what `pattern` finds in each line. JOIN makes one line of all lines.
+    REPLACE substitutes what `pattern` finds in each line, or in each member of the list where `members`. JOIN makes one
+    line of all lines. PRUNE takes out the members that are as `pattern` says, whole and in any case, and lines without
+    members: what stands before the first one stays as it is, what stands after it is joined with a comma.
     """
 
     SET = "set"
@@ -70,6 +76,7 @@ class Op(StrEnum):
     REPLACE = "replace"
     JOIN = "join"
     FIRST = "keep the first"
+    PRUNE = "remove members"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +93,7 @@ class Edit:
     pattern: str = ""
     ignore_case: bool = False
     every: bool = False
+    members: bool = False
     separator: str = ", "
     drop_empty: bool = False
     when: Condition = ALWAYS
@@ -98,6 +106,16 @@ class Retarget:
     """The request target (path and query) becomes another one."""
 
     value: Value
+    when: Condition = ALWAYS
+    place: Line | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spoil:
+    """The request is passed on, but a 101 of the upstream does not reach the client, which gets `status` instead."""
+
+    status: int | None
+    why: str
     when: Condition = ALWAYS
     place: Line | None = None
 
@@ -193,7 +211,7 @@ class Only:
     place: Line | None = None
 
 
-Step = Edit | Retarget | Answer | Stall | Gate | Opaque | Method | Assign | Only
+Step = Edit | Retarget | Answer | Stall | Gate | Opaque | Method | Assign | Spoil | Only
 
 
 class Measure(StrEnum):

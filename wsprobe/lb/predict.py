@@ -5,6 +5,7 @@ header that an undecidable condition touches is in neither the headers nor the e
 """
 
 import posixpath
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from urllib.parse import unquote, urlsplit
@@ -31,6 +32,7 @@ from wsprobe.lb.model import (
     Opaque,
     Retarget,
     Route,
+    Spoil,
     Stall,
     Step,
 )
@@ -265,7 +267,7 @@ class Run:
             unknown.append(Unknown(what="the method", why=self.method_unsure.why))
         return Prediction(
             reached=reached,
-            status=None if going else self.status,
+            status=self.status,
             request=self._head(route) if going and route else None,
             edits=tuple(self.edits),
             timeouts=tuple(timeout for timeout in route.timeouts if timeout.applies) if route and going else (),
@@ -325,6 +327,8 @@ class Run:
                     self.method, self.method_unsure = value, None
             case Assign():
                 self.variables[step.name] = unsure or evaluate(step.value, self)
+            case Spoil():
+                self._spoil(step, unsure)
             case Answer() | Stall() if unsure:
                 what = f"whether the proxy answers {step.status or 'by itself'}" if isinstance(step, Answer) else ""
                 self._doubted(what or "whether the request hangs", f"{step.why}: {unsure.why}", step.place)
@@ -336,6 +340,12 @@ class Run:
                 self._gate(step, unsure)
             case Opaque():
                 self._opaque(step)
+
+    def _spoil(self, step: Spoil, unsure: Unsure | None) -> None:
+        if unsure:
+            self.unknown.append(Unknown(what="whether a 101 reaches the client", why=unsure.why, place=step.place))
+        elif self.status is None:
+            self.status, self.why, self.where = step.status, step.why, step.place
 
     def _gate(self, gate: Gate, unsure: Unsure | None) -> None:
         passes = holds(gate.passes, self)
@@ -397,7 +407,7 @@ class Run:
     def _like(self, which: Like) -> list[str] | Unsure:
         found = []
         for name in dict.fromkeys(name for name, _ in self.headers):
-            held = matches(which.pattern, name, ignore_case=which.ignore_case)
+            held = matches(which.pattern, name.lower() if which.lowered else name, ignore_case=which.ignore_case)
             if isinstance(held, Unsure):
                 return held
             if held:
@@ -424,6 +434,8 @@ class Run:
                 after = []
             case Op.FIRST:
                 after = before[:1]
+            case Op.PRUNE:
+                after = [kept for text in before if (kept := _pruned(edit.pattern, text))]
             case Op.JOIN if len(before) > 1:
                 after = [edit.separator.join(before)]
             case Op.REPLACE:
@@ -444,10 +456,13 @@ class Run:
     def _replaced(self, edit: Edit, before: list[str], replacement: str) -> list[str] | Unsure:
         after = []
         for text in before:
-            done = substitute(edit.pattern, replacement, text, ignore_case=edit.ignore_case, every=edit.every)
-            if isinstance(done, Unsure):
-                return done
-            after.append(done)
+            parts = re.split(r"(\s*,\s*)", text) if edit.members else [text]
+            for at in range(0, len(parts), 2):
+                done = substitute(edit.pattern, replacement, parts[at], ignore_case=edit.ignore_case, every=edit.every)
+                if isinstance(done, Unsure):
+                    return done
+                parts[at] = done
+            after.append("".join(parts))
         return after
 
     def _rename(self, old: str, new: str, values: list[str], place: Line | None) -> None:
@@ -463,6 +478,17 @@ class Run:
         rest = [header for header in self.headers if header[0].lower() != lowered]
         at = len(rest) if first is None else first
         self.headers = [*rest[:at], *((written, value) for value in values), *rest[at:]]
+
+
+def _pruned(pattern: str, line: str) -> str:
+    """A list without the members that a pattern matches."""
+    members = line.split(",")
+    gone = [re.fullmatch(pattern, member.strip(), re.IGNORECASE) is not None for member in members]
+    if True not in gone:
+        return line if line.strip(" \t,") else ""
+    first = gone.index(True)
+    kept = [member.strip() for member, is_gone in zip(members[first:], gone[first:], strict=True) if not is_gone]
+    return ",".join([",".join(members[:first]), *kept] if first else kept)
 
 
 def _told(edit: Edit, name: str, before: list[str], after: list[str]) -> HeaderEdit:
@@ -502,6 +528,11 @@ def _host(authority: str) -> str:
 
 
 def _of_target(subject: Subject, target: str) -> str | None:
+    if "://" in target and not target.startswith("/"):  # the absolute form (RFC 9112, 3.2.2)
+        slash = target.find("/", target.index("://") + 3)
+        whole, target = target, target[slash:] if slash >= 0 else "/"
+        if subject is Subject.TARGET:
+            return whole
     path, mark, query = target.partition("?")
     match subject:
         case Subject.TARGET:
