@@ -10,8 +10,10 @@ from wsprobe.inspection import Change, Prediction, Timeout, Timer
 from wsprobe.lb.expressions import (
     ALWAYS,
     NEVER,
+    Captured,
     Condition,
     How,
+    Join,
     Of,
     Subject,
     Text,
@@ -41,6 +43,7 @@ from wsprobe.lb.model import (
     Only,
     Op,
     Opaque,
+    Reroute,
     Retarget,
     Route,
     Spoil,
@@ -454,3 +457,30 @@ def test_a_method_may_change_or_be_unknown() -> None:
     assert changed.request is not None
     assert changed.request.start_line == "POST /ws HTTP/1.1"
     assert [each.what for each in unsure.unknown] == ["the method"]
+
+
+def test_a_route_that_is_chosen_anew_gets_the_request_as_it_stands() -> None:
+    moved = Route(
+        label="/old",
+        match=path_begins("/old"),
+        place=HERE,
+        steps=(Retarget(value=Join((Text("/new/"), Captured(Of(Subject.PATH), "^/old/(.*)", "1")))), Reroute()),
+    )
+    named = Route(
+        label="@named", name="@named", match=NEVER, place=HERE, upstream=Upstream(protocol="http/1.1", addresses=("a",))
+    )
+    there = Route(label="/new", match=path_begins("/new"), place=HERE, steps=(Reroute(to="@named"),))
+    config = Config(
+        kind="x", path="x.conf", version="1", listeners=(Listener(label="x", place=HERE, routes=(moved, there, named)),)
+    )
+    found = predict(config, upgrade("/old/a"))
+    assert found.route == "@named"
+    assert found.request
+    assert found.request.start_line == "GET /new/a HTTP/1.1"
+
+
+def test_a_request_that_is_routed_anew_without_end_is_an_error_of_the_proxy() -> None:
+    loop = Route(label="/", place=HERE, steps=(Reroute(),))
+    config = Config(kind="x", path="x.conf", version="1", listeners=(Listener(label="x", place=HERE, routes=(loop,)),))
+    found = predict(config, upgrade("/"))
+    assert (found.reached, found.status) == (False, 500)

@@ -12,20 +12,23 @@ _RESERVED = frozenset(b":/?#[]@!$&'()*+,;=%")
 _HELD = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:@\[\]/%]*\Z")
 _BETWEEN_SLASHES = re.compile("(?<=/)(?=/)")
 _KEPT = "-._~$&+,/:;=@"
+_SENT = "!$&'()*+,-./:;=@[]_~"
 
 
 class PathForm(StrEnum):
     """A way of writing a path.
 
     UNRESERVED resolves the escapes of unreserved characters, UNLESS_RESERVED those of all but reserved ones, DECODED
-    all of them. ESCAPED escapes what a path cannot hold, if it holds such a thing. CLEAN resolves dot segments and
-    merges slashes, WITHOUT_DOTS resolves dot segments only.
+    all of them. ESCAPED escapes what a path cannot hold, if it holds such a thing. ENCODED is the way back from
+    DECODED, where a percent sign is escaped as well. CLEAN resolves dot segments and merges slashes, WITHOUT_DOTS
+    resolves dot segments only.
     """
 
     UNRESERVED = "escapes of unreserved characters resolved"
     UNLESS_RESERVED = "escapes resolved, unless of reserved characters"
     DECODED = "escapes resolved"
     ESCAPED = "what a path cannot hold escaped"
+    ENCODED = "what is decoded, escaped again"
     CLEAN = "dot segments resolved, slashes merged"
     WITHOUT_DOTS = "dot segments resolved"
 
@@ -55,6 +58,10 @@ def _escaped(path: str) -> str:
     return path if _HELD.match(path) else quote_from_bytes(unquote_to_bytes(path), safe=_KEPT)
 
 
+def _encoded(path: str) -> str:
+    return quote_from_bytes(path.encode("utf-8", "surrogateescape"), safe=_SENT)
+
+
 def _clean(path: str) -> str:
     normal = posixpath.normpath(f"/{path.lstrip('/')}")
     return f"{normal}/" if path.endswith("/") and normal != "/" else normal
@@ -70,6 +77,7 @@ _FORMS: dict[PathForm, Callable[[str], str]] = {
     PathForm.UNLESS_RESERVED: _resolving(lambda octet: octet not in _RESERVED),
     PathForm.DECODED: _resolving(lambda _: True),
     PathForm.ESCAPED: _escaped,
+    PathForm.ENCODED: _encoded,
     PathForm.CLEAN: _clean,
     PathForm.WITHOUT_DOTS: _without_dots,
 }

@@ -121,6 +121,19 @@ class Substituted:
 
 
 @dataclass(frozen=True, slots=True)
+class Captured:
+    """What a group of a pattern catches where the pattern is first found in a value; no value where it is not found.
+
+    `group` is a number, or the name of a group.
+    """
+
+    value: "Value"
+    pattern: str
+    group: str
+    ignore_case: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Without:
     """A value without a prefix or suffix that it begins or ends with."""
 
@@ -180,7 +193,22 @@ class Undecided:
     why: str
 
 
-Value = Text | Of | Join | Cases | Or | Substituted | Without | Cased | Written | Piece | Count | Length | Undecided
+Value = (
+    Text
+    | Of
+    | Join
+    | Cases
+    | Or
+    | Substituted
+    | Captured
+    | Without
+    | Cased
+    | Written
+    | Piece
+    | Count
+    | Length
+    | Undecided
+)
 
 
 # Conditions.
@@ -305,6 +333,8 @@ def evaluate(value: Value | None, view: View) -> str | Unsure | None:  # noqa: C
             return first or evaluate(value.second, view)
         case Substituted():
             return _substituted(value, view)
+        case Captured():
+            return _captured(value, view)
         case Without():
             text = evaluate(value.value, view)
             return text.removeprefix(value.prefix).removesuffix(value.suffix) if isinstance(text, str) else text
@@ -396,6 +426,21 @@ def _substituted(value: Substituted, view: View) -> str | Unsure | None:
         if (isinstance(text, str))
         else text
     )
+
+
+def _captured(value: Captured, view: View) -> str | Unsure | None:
+    text = evaluate(value.value, view)
+    if not isinstance(text, str):
+        return text
+    found = _searched("search", value.pattern, text, ignore_case=value.ignore_case)
+    if found is None or isinstance(found, Unsure):
+        return found
+    group = int(value.group) if value.group.isdigit() else value.group
+    try:
+        caught: str | None = found[group]
+    except IndexError:
+        return None
+    return caught
 
 
 def holds(condition: Condition, view: View) -> bool | Unsure:

@@ -211,7 +211,20 @@ class Only:
     place: Line | None = None
 
 
-Step = Edit | Retarget | Answer | Stall | Gate | Opaque | Method | Assign | Spoil | Only
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reroute:
+    """The route is chosen anew, for the request as it stands now; `to` names the route that gets it, whatever matches.
+
+    Steps that come after it on the route that is left are not taken.
+    """
+
+    to: str = ""
+    why: str = ""
+    when: Condition = ALWAYS
+    place: Line | None = None
+
+
+Step = Edit | Retarget | Answer | Stall | Gate | Opaque | Method | Assign | Spoil | Only | Reroute
 
 
 class Measure(StrEnum):
@@ -260,9 +273,11 @@ class Route:
 
     `label` is the match as the config writes it; `sample` a request target that should match it, for looking at the
     route without a request, `sample_host` the host for it. `upstream` is None where the proxy answers by itself.
+    `name` is what a `Reroute` calls it by; a route that gets requests in no other way matches `NEVER`.
     """
 
     label: str
+    name: str = ""
     match: Condition = ALWAYS
     place: Line
     sample: str = "/"

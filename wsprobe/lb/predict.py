@@ -30,6 +30,7 @@ from wsprobe.lb.model import (
     Only,
     Op,
     Opaque,
+    Reroute,
     Retarget,
     Route,
     Spoil,
@@ -37,6 +38,9 @@ from wsprobe.lb.model import (
     Step,
 )
 from wsprobe.model import Header, Line, Message
+
+MAX_REROUTES = 10
+"""How often a route is chosen anew for one request; a proxy that does not stop there itself answers 500."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,8 +116,11 @@ def _nothing(config: Config, *unknown: Unknown) -> Prediction:
 
 def _through(config: Config, listener: Listener, request: Request) -> Prediction:
     run = Run(request)
-    if not run.enter(listener):
-        return run.refused(config, listener, None)
+    return _routed(run, config, listener) if run.enter(listener) else run.refused(config, listener, None)
+
+
+def _routed(run: "Run", config: Config, listener: Listener) -> Prediction:
+    """What becomes of a request that has come in, on the first route that takes it."""
     for route in listener.routes:
         held = holds(route.match, run)
         if isinstance(held, Unsure):
@@ -124,6 +131,20 @@ def _through(config: Config, listener: Listener, request: Request) -> Prediction
     answer = listener.otherwise or Answer(status=None, why="no route matches")
     run.end(answer.status, answer.why, answer.place)
     return run.refused(config, listener, None)
+
+
+def _rerouted(run: "Run", config: Config, listener: Listener, step: Reroute) -> Prediction:
+    """What becomes of a request for which a route is chosen anew."""
+    run.ended, run.reroute, run.reroutes = False, None, run.reroutes + 1
+    if run.reroutes > MAX_REROUTES:
+        run.end(500, "the request is routed anew without end", step.place)
+        return run.refused(config, listener, None)
+    if not step.to:
+        return _routed(run, config, listener)
+    route = next((route for route in listener.routes if route.name == step.to), None)
+    if route is None:
+        return _nothing(config, Unknown(what=step.to, why="a route that the config does not have", place=step.place))
+    return run.finish(config, listener, route)
 
 
 def _taken(run: "Run", config: Config, listener: Listener, route: Route) -> Prediction | None:
@@ -159,6 +180,8 @@ class Run:
     method: str = ""
     method_unsure: Unsure | None = None
     variables: dict[str, str | Unsure | None] = field(default_factory=dict)
+    reroute: Reroute | None = None
+    reroutes: int = 0
     choosing: bool = False
     chosen: bool | Unsure = True
 
@@ -240,6 +263,8 @@ class Run:
         """The rest of the way on one route."""
         self._limits(route.limits)
         self._steps(route.steps)
+        if self.reroute and self.chosen is True:
+            return _rerouted(self, config, listener, self.reroute)
         if not self.ended and route.upstream is None:
             self.end(None, "the proxy answers by itself", route.place)
         if self.ended:
@@ -329,6 +354,10 @@ class Run:
                 self.variables[step.name] = unsure or evaluate(step.value, self)
             case Spoil():
                 self._spoil(step, unsure)
+            case Reroute() if unsure:
+                self._doubted("whether another route gets the request", f"{step.why}: {unsure.why}", step.place)
+            case Reroute():
+                self.ended, self.reroute = True, step
             case Answer() | Stall() if unsure:
                 what = f"whether the proxy answers {step.status or 'by itself'}" if isinstance(step, Answer) else ""
                 self._doubted(what or "whether the request hangs", f"{step.why}: {unsure.why}", step.place)
