@@ -20,8 +20,8 @@ class PathForm(StrEnum):
 
     UNRESERVED resolves the escapes of unreserved characters, UNLESS_RESERVED those of all but reserved ones, DECODED
     all of them. ESCAPED escapes what a path cannot hold, if it holds such a thing. ENCODED is the way back from
-    DECODED, where a percent sign is escaped as well. CLEAN resolves dot segments and merges slashes, WITHOUT_DOTS
-    resolves dot segments only.
+    DECODED, where a percent sign is escaped as well, and QUOTED one that escapes also `!'()*[]`. CLEAN resolves dot
+    segments and merges slashes, WITHOUT_DOTS resolves dot segments only.
     """
 
     UNRESERVED = "escapes of unreserved characters resolved"
@@ -29,6 +29,7 @@ class PathForm(StrEnum):
     DECODED = "escapes resolved"
     ESCAPED = "what a path cannot hold escaped"
     ENCODED = "what is decoded, escaped again"
+    QUOTED = "what is decoded, escaped again with all marks"
     CLEAN = "dot segments resolved, slashes merged"
     WITHOUT_DOTS = "dot segments resolved"
 
@@ -41,8 +42,8 @@ def written(form: PathForm, path: str) -> str:
 def _resolving(resolved: Callable[[int], bool]) -> Callable[[str], str]:
     def resolve(path: str) -> str:
         # Octets that are not ASCII are resolved together, as the UTF-8 that they may be.
-        marked = _ESCAPE.sub(lambda found: found[0] if resolved(int(found[1], 16)) else f"\0{found[1]}", path)
-        return _text(unquote_to_bytes(marked)).replace("\0", "%")
+        marked = _ESCAPE.sub(lambda found: found[0] if resolved(int(found[1], 16)) else f"\0{found[1].upper()}", path)
+        return _text(_octets(marked)).replace("\0", "%")
 
     return resolve
 
@@ -54,8 +55,20 @@ def _text(octets: bytes) -> str:
         return octets.decode("latin-1")
 
 
+def _octets(path: str) -> bytes:
+    """The octets that a path stands for; one that was received has a character an octet."""
+    try:
+        return unquote_to_bytes(path.encode("latin-1"))
+    except UnicodeEncodeError:
+        return unquote_to_bytes(path)
+
+
 def _escaped(path: str) -> str:
-    return path if _HELD.match(path) else quote_from_bytes(unquote_to_bytes(path), safe=_KEPT)
+    return path if _HELD.match(path) else quote_from_bytes(_octets(path), safe=_KEPT)
+
+
+def _quoted(path: str) -> str:
+    return quote_from_bytes(path.encode(), safe=_KEPT)
 
 
 def _encoded(path: str) -> str:
@@ -78,6 +91,7 @@ _FORMS: dict[PathForm, Callable[[str], str]] = {
     PathForm.DECODED: _resolving(lambda _: True),
     PathForm.ESCAPED: _escaped,
     PathForm.ENCODED: _encoded,
+    PathForm.QUOTED: _quoted,
     PathForm.CLEAN: _clean,
     PathForm.WITHOUT_DOTS: _without_dots,
 }

@@ -43,6 +43,7 @@ class Subject(StrEnum):
     LOCAL_PORT = "port that the proxy listens on"
     MACHINE = "name of the machine that the proxy runs on"
     VARIABLE = "variable"
+    NAMES = "names of all headers, one a line"
 
 
 class Lines(StrEnum):

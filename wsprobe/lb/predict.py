@@ -213,7 +213,7 @@ class Run:
         headers = self.request.headers if original else self.headers
         return [value for key, value in headers if key.lower() == lowered]
 
-    def part(self, subject: Subject, *, original: bool) -> str | Unsure | None:
+    def part(self, subject: Subject, *, original: bool) -> str | Unsure | None:  # noqa: PLR0911  one branch a part
         """Any other part of the request."""
         request = self.request
         match subject:
@@ -221,6 +221,9 @@ class Run:
                 return request.method if original else self.method_unsure or self.method
             case Subject.VERSION:
                 return request.version
+            case Subject.NAMES:
+                headers = request.headers if original else self.headers
+                return "\n".join(name for name, _ in headers)
             case Subject.HOST | Subject.AUTHORITY:
                 found = self.lines("host", original=original)
                 authority = found if isinstance(found, Unsure) else found[0] if found else None
