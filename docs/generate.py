@@ -15,8 +15,9 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from wsprobe import rules
 from wsprobe.codec import SCHEMAS
-from wsprobe.rules import names, text
+from wsprobe.rules import config
 
 DOCS = Path(__file__).parent
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -43,7 +44,7 @@ def generated() -> Iterator[tuple[Path, str]]:
     for name, record in SCHEMAS.items():
         kind = name.partition(".")[2].partition("/")[0]
         yield DOCS / "schema" / f"{kind}.schema.json", json.dumps(schema(name, record), indent=2) + "\n"
-    yield DOCS / "rules.md", rules()
+    yield DOCS / "rules.md", page()
 
 
 # JSON Schema.
@@ -111,18 +112,26 @@ def _description(kind: type) -> str:
 # The rules.
 
 
-def rules() -> str:
+def page() -> str:
     """All rules in one page, as `wsprobe explain RULE` tells them."""
     parts = [
         "# Rules",
         "Generated from the rules' docstrings by `docs/generate.py`; `wsprobe explain RULE` says the same.",
+        "# Over traces",
+        "What `wsprobe trace` and `wsprobe diagnose` find in what was observed.",
+        *(_section(rules.text(name)) for name in rules.names()),
+        "# Over configs",
+        "What `wsprobe inspect` finds in the configs of load balancers.",
+        *(_section(config.text(name)) for name in config.names()),
     ]
-    for name in names():
-        title, _, body = text(name).partition("\n")
-        # Markdown wants an empty line around an indented example.
-        spaced = re.sub(r"\n*^(Bad|Good):\n", r"\n\n\1:\n\n", body.strip(), flags=re.MULTILINE)
-        parts.append(f"## {title}\n\n{spaced}")
     return "\n\n".join(parts) + "\n"
+
+
+def _section(text: str) -> str:
+    title, _, body = text.partition("\n")
+    # Markdown wants an empty line around an indented example.
+    spaced = re.sub(r"\n*^(Bad|Good)( \(\w+\))?:\n", r"\n\n\1\2:\n\n", body.strip(), flags=re.MULTILINE)
+    return f"## {title}\n\n{spaced}"
 
 
 if __name__ == "__main__":

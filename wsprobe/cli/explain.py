@@ -16,11 +16,15 @@ def run(options: argparse.Namespace) -> int:
 
         print(explain(int(word)))
         return 0
+    from wsprobe import rules
     from wsprobe.cli import UsageError
-    from wsprobe.rules import names, text
+    from wsprobe.rules import config
 
-    if word not in names():
-        msg = f"{word[:80]!r} is neither a close code nor a rule; the rules are {', '.join(names())}"
+    kinds = {
+        name: text for names, text in ((rules.names(), rules.text), (config.names(), config.text)) for name in names
+    }
+    if word not in kinds:
+        msg = f"{word[:80]!r} is neither a close code nor a rule; the rules are {', '.join(sorted(kinds))}"
         raise UsageError(msg)
-    print(text(word))
+    print(kinds[word](word))
     return 0

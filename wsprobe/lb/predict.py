@@ -319,7 +319,7 @@ class Run:
 
     def _limits(self, limits: tuple[Limit, ...]) -> None:
         for limit in limits:
-            size = _measured(limit.measure, self.request)
+            size = measured(limit.measure, self.request)
             if size > limit.most + limit.slack:
                 self.end(limit.status, f"{limit.name}: {size} {limit.measure}, above {limit.most}", limit.place)
                 return
@@ -540,7 +540,8 @@ def _told(edit: Edit, name: str, before: list[str], after: list[str]) -> HeaderE
     )
 
 
-def _measured(measure: Measure, request: Request) -> int:
+def measured(measure: Measure, request: Request) -> int:
+    """What a size limit counts, of a request."""
     lines = [(len(name.encode("latin-1", "replace")), len(value.encode("utf-8"))) for name, value in request.headers]
     match measure:
         case Measure.COUNT:

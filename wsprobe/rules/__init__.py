@@ -180,8 +180,9 @@ def again(path: Path, options: str, records: str = "RECORDS") -> str:
 
 
 def names() -> tuple[str, ...]:
-    """The names of all rules, sorted."""
-    return tuple(sorted(info.name.replace("_", "-") for info in pkgutil.iter_modules(__path__)))
+    """The names of all rules over traces, sorted; those over configs are in a package of their own."""
+    found = (info.name for info in pkgutil.iter_modules(__path__) if not info.ispkg)
+    return tuple(sorted(name.replace("_", "-") for name in found))
 
 
 @cache

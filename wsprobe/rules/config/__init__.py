@@ -1,0 +1,122 @@
+"""The rules over load balancer configs, one a file: what is wrong with how a route treats an upgrade.
+
+A rule is called once for each route that leads to an upstream, or that is meant to, with the upgrade that was carried
+over it (`Passage`). Rules are found by their folder, as those over traces are: a new one is a new file.
+"""
+
+import pkgutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import import_module
+from itertools import groupby
+from types import ModuleType
+
+from wsprobe.inspection import ConfigFinding
+from wsprobe.lb.model import Config
+from wsprobe.model import Line, Severity
+from wsprobe.rules.config._intent import Intent, Level, intents
+from wsprobe.rules.config._passage import Asked, Passage
+
+__all__ = ["Asked", "ConfigRule", "Intent", "Level", "Passage", "judge", "load", "names", "text"]
+
+_MOST_ROUTES = 3
+_ORDER = (Severity.ERROR, Severity.WARNING, Severity.NOTE)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigRule:
+    """One rule: its module, and the vendor's page on the matter for each kind of config that has one."""
+
+    module: str
+    urls: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        """The name of the rule's file, in kebab case."""
+        return self.module.rpartition(".")[2].replace("_", "-")
+
+    def finding(  # noqa: PLR0913  the parts of a finding
+        self,
+        passage: Passage,
+        message: str,
+        *,
+        severity: Severity,
+        place: Line | None = None,
+        related: Iterable[Line | None] = (),
+        header: str | None = None,
+        fix: str | None = None,
+    ) -> ConfigFinding:
+        """A finding of this rule on one route; without a place it stands where the route leads to its upstream."""
+        at = place or passage.where
+        return ConfigFinding(
+            rule=self.name,
+            message=message,
+            severity=severity,
+            place=at,
+            related=tuple(dict.fromkeys(line for line in related if line and line != at)),
+            route=passage.route.label,
+            header=header,
+            fix=fix,
+            url=self.urls.get(passage.config.kind),
+        )
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """The names of all rules over configs, sorted."""
+    found = (info.name for info in pkgutil.iter_modules(__path__))
+    return tuple(sorted(name.replace("_", "-") for name in found if not name.startswith("_")))
+
+
+@cache
+def load(name: str) -> ModuleType:
+    """The module of one rule; TypeError where a part is missing."""
+    module = import_module(f"{__name__}.{name.replace('-', '_')}")
+    missing = [part for part in ("__doc__", "RULE", "check") if not getattr(module, part, None)]
+    if missing:
+        msg = f"rule {name} lacks {', '.join(missing)}"
+        raise TypeError(msg)
+    return module
+
+
+def text(name: str) -> str:
+    """What a rule means, with its examples: its docstring."""
+    return f"{name}\n\n{(load(name).__doc__ or '').strip()}"
+
+
+def judge(configs: Iterable[Config], asked: Asked | None = None) -> Iterator[ConfigFinding]:
+    """All findings of all rules on configs, by place; one for each fault of a line, however many routes it touches."""
+    for config in configs:
+        found = [finding for passage, intent in survey(config, asked) for finding in _of(passage, intent)]
+        yield from _merged(found)
+
+
+def survey(config: Config, asked: Asked | None = None) -> Iterator[tuple[Passage, Intent]]:
+    """Each route of a config with the upgrade that was carried over it, and whether it is meant for one."""
+    passages = [
+        Passage(config=config, listener=listener, route=route, asked=asked or Asked())
+        for listener in config.listeners
+        for route in listener.routes
+    ]
+    return zip(passages, intents(passages), strict=True)
+
+
+def _of(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
+    for name in names():
+        yield from load(name).check(passage, intent)
+
+
+def _merged(found: list[ConfigFinding]) -> Iterator[ConfigFinding]:
+    """The findings by place; those of one rule, line and header as one, with the words of the gravest."""
+
+    def key(finding: ConfigFinding) -> tuple[str, int, str, str]:
+        return finding.place.path, finding.place.line, finding.rule, (finding.header or "").lower()
+
+    for _, group in groupby(sorted(found, key=lambda each: (key(each), _ORDER.index(each.severity))), key):
+        same = list(group)
+        routes = list(dict.fromkeys(finding.route or "" for finding in same))
+        more = f" and {len(routes) - _MOST_ROUTES} more" if len(routes) > _MOST_ROUTES else ""
+        where = ", ".join(routes[:_MOST_ROUTES]) + more
+        related = dict.fromkeys(line for finding in same for line in finding.related)
+        yield replace(same[0], message=f"{where}: {same[0].message}", related=tuple(related)[: 2 * _MOST_ROUTES])

@@ -1,0 +1,160 @@
+"""Whether a route is meant for WebSockets: a judgement in words, made once, from what the config shows.
+
+A config seldom says it. A proxy that drops an upgrade on a route for pictures is right; on a route for a socket it is
+the incident. So everything that tells the two apart stands here: what a route writes, what it is called, and whether
+anything else in the config could be the way of a WebSocket.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import IntEnum
+
+from wsprobe.inspection import Handling
+from wsprobe.lb.expressions import All, Condition, How, Of, OneOf, Subject, Test
+from wsprobe.lb.model import Edit, Named, Op
+from wsprobe.rules.config._passage import HANDSHAKE, Passage
+
+
+class Level(IntEnum):
+    """How sure it is that a route is meant for WebSockets."""
+
+    NOT = 0
+    OPEN = 1
+    LIKELY = 2
+    SURE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """How sure it is, and what speaks for it, in a few words.
+
+    `alone` says that no route of the whole config passes an upgrade on, so that one has no other way.
+    """
+
+    level: Level
+    why: str
+    alone: bool = False
+
+
+_NAMED = re.compile(
+    r"(?:^|[^a-z0-9])(?:wss?|web_?sockets?|socket\.?io|sockjs(?:-node)?|engine\.?io|signalr|websockify|cable|action_?cable"
+    r"|hmr|live_?reload|phoenix|graphql-?ws|mqtt|stomp|xmpp-websocket|ws[_-][a-z0-9_-]+|[a-z0-9]+[_-]wss?)(?:[^a-z0-9]|$)"
+    r"|websocket",
+    re.IGNORECASE,
+)
+_MAYBE = re.compile(
+    r"(?:^|[^a-z0-9])(?:sockets?|hubs?|live|streams?|streaming|realtime|real-time|subscriptions?|graphql|events?"
+    r"|notifications?|chat|terminal|tty|vnc|novnc)(?:[^a-z0-9]|$)",
+    re.IGNORECASE,
+)
+_OTHER = re.compile(
+    r"(?:^|[^a-z0-9])(?:static|assets?|media|uploads?|downloads?|files?|images?|img|css|js|fonts?|favicon\.?(?:ico)?"
+    r"|robots\.?(?:txt)?|sitemap|metrics|prometheus|health|healthz|healthcheck|ping|ready|readyz|livez|status|stats"
+    r"|\.?well-known|acme-challenge|docs?|swagger|openapi|oauth2?|login|logout|auth|saml|error|50x\.html"
+    r"|manifest|themes?)(?:[^a-z0-9]|$)",
+    re.IGNORECASE,
+)
+_ASKS = frozenset({"upgrade", "connection", *(name.lower() for name in HANDSHAKE)})
+
+
+def intents(passages: list[Passage]) -> Iterator[Intent]:
+    """Of each route of a config whether it is meant for WebSockets; the others of its listener count in that."""
+    shown = [next(_shown(passage), None) for passage in passages]
+    alone = not any(passage.handling in {Handling.PASSED, Handling.UNKNOWN} for passage in passages)
+    others = {id(passage.listener): _Others() for passage in passages}
+    for passage, own in zip(passages, shown, strict=True):
+        others[id(passage.listener)].count(passage, own)
+    for passage, own in zip(passages, shown, strict=True):
+        yield replace(own or _by_the_others(passage, others[id(passage.listener)]), alone=alone)
+
+
+@dataclass(slots=True)
+class _Others:
+    """What the routes of one listener have in common: how many lead on, are meant for WebSockets, pass them."""
+
+    proxied: int = 0
+    meant: int = 0
+    passing: int = 0
+
+    def count(self, passage: Passage, intent: Intent | None) -> None:
+        """One more route."""
+        self.proxied += passage.route.upstream is not None
+        self.meant += intent is not None and intent.level is Level.SURE
+        self.passing += passage.handling is Handling.PASSED
+
+
+def _shown(passage: Passage) -> Iterator[Intent]:
+    """What the route itself shows, the surest first."""
+    route = passage.route
+    if passage.asked.paths and route.sample in passage.asked.paths:
+        yield Intent(Level.SURE, "that is what you asked for")
+    if route.upstream and any(address.startswith(("ws://", "wss://")) for address in route.upstream.addresses):
+        yield Intent(Level.SURE, "it leads to ws://")
+    if header := next(_written(passage), None):
+        yield Intent(Level.SURE, f"it sets {header}")
+    if _tests_upgrade(route.match):
+        yield Intent(Level.SURE, "it takes the requests that ask for an upgrade")
+    if found := _NAMED.search(_called(passage)):
+        yield Intent(Level.SURE, f"it is called {_word(found)}")
+    if any("upgrade" in _names(lost.edit) and _sets(lost.edit) for lost in route.lost):
+        yield Intent(Level.LIKELY, "Upgrade is set around it")
+
+
+def _by_the_others(passage: Passage, others: _Others) -> Intent:
+    """What the other routes of its listener leave to it."""
+    name = _called(passage)
+    if others.meant:
+        return Intent(Level.NOT, "another route is meant for them")
+    if passage.route.upstream is None:
+        return Intent(Level.NOT, "it leads to no upstream")
+    if _OTHER.search(name) and not _is_root(passage) and others.proxied > 1:
+        return Intent(Level.NOT, "its name speaks of something else")
+    if found := _MAYBE.search(name):
+        return Intent(Level.LIKELY, f"it is called {_word(found)}")
+    if others.proxied == 1 or (_is_root(passage) and not others.passing):
+        return Intent(Level.LIKELY, "no other route could take one")
+    return Intent(Level.OPEN, "nothing speaks for it or against it")
+
+
+def _word(found: re.Match[str]) -> str:
+    return found.group().strip("/^$ ()\"'.:-")
+
+
+def _written(passage: Passage) -> Iterator[str]:
+    """The headers of an upgrade that lines of the route set."""
+    for edit in passage.edits:
+        if edit.place and _sets(edit):
+            names = edit.which.names if isinstance(edit.which, Named) else ()
+            for name in names:
+                if name.lower() in _ASKS - {"connection"}:
+                    yield name
+
+
+def _sets(edit: Edit) -> bool:
+    return edit.op is not Op.REMOVE and edit.value is not None
+
+
+def _names(edit: Edit) -> set[str]:
+    return {name.lower() for name in edit.which.names} if isinstance(edit.which, Named) else set()
+
+
+def _tests_upgrade(condition: Condition) -> bool:
+    """Whether only requests with an Upgrade header, or one that says websocket, are taken."""
+    match condition:
+        case Test(value=Of(subject=Subject.HEADER, name=name)):
+            return name.lower() in _ASKS and (condition.how is How.EXISTS or bool(condition.texts))
+        case All() | OneOf():
+            return any(_tests_upgrade(each) for each in condition.conditions)
+    return False
+
+
+def _called(passage: Passage) -> str:
+    """The names that a route goes by."""
+    upstream = passage.route.upstream
+    place = upstream.place.text if upstream and upstream.place else ""
+    return " ".join((passage.route.label, passage.route.sample, *(upstream.addresses if upstream else ()), place))
+
+
+def _is_root(passage: Passage) -> bool:
+    return passage.route.sample.partition("?")[0] in {"/", ""}

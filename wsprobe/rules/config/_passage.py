@@ -1,0 +1,245 @@
+"""What a rule over configs looks at: an upgrade on its way through one route, and what became of it there.
+
+The upgrade is the same one on every route: it carries what clients of WebSockets carry, and every authentication lets
+it pass, so that what comes after one can be seen. Size limits and what an authentication would say have rules of
+their own.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from wsprobe.headers import is_credential
+from wsprobe.inspection import Change, Handling, HeaderEdit, Prediction, Timeout, Timer, Unknown
+from wsprobe.lb.expressions import NEVER, Of, Subject, Value
+from wsprobe.lb.model import (
+    Answer,
+    Config,
+    Edit,
+    Gate,
+    Listener,
+    Named,
+    Route,
+    Stall,
+    Step,
+)
+from wsprobe.lb.predict import Request, carry, predict, steps_of, upgrade
+from wsprobe.model import Header, Line
+
+HOST = "app.example.com"
+
+CARRIED: tuple[Header, ...] = (
+    ("Origin", f"https://{HOST}"),
+    ("Authorization", "Bearer canary-of-authorization"),
+    ("Cookie", "session=canary-of-cookie"),
+    ("X-Api-Key", "canary-of-api-key"),
+    ("X-Auth-Token", "canary-of-auth-token"),
+    ("Sec-WebSocket-Protocol", "chat"),
+    ("Sec-WebSocket-Extensions", "permessage-deflate"),
+    ("X-Request-Id", "canary-of-request-id"),
+    ("X-Wsprobe-Canary", "canary"),
+)
+"""What the upgrade carries beside what every upgrade does."""
+
+HANDSHAKE = ("Sec-WebSocket-Key", "Sec-WebSocket-Version", "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions")
+
+_ONLY_UPGRADES = frozenset({"upgrade", "connection", *(name.lower() for name in HANDSHAKE)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the user told beside the configs.
+
+    `ping` is the interval of pings in seconds, `token` how many octets the largest credential has, `headers` are names
+    of headers that clients send, `paths` request targets that are known to be asked for a WebSocket.
+    """
+
+    ping: float | None = None
+    token: int | None = None
+    headers: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passage:
+    """One route of one listener of one config, and the upgrade that was carried over it."""
+
+    config: Config
+    listener: Listener
+    route: Route
+    asked: Asked = field(default_factory=Asked)
+
+    @cached_property
+    def request(self) -> Request:
+        """The upgrade as the client sends it."""
+        return asking(self.listener, self.route, self.asked)
+
+    @cached_property
+    def prediction(self) -> Prediction:
+        """What becomes of it on this route, if every authentication lets it pass."""
+        return self.carried(self.request)
+
+    def carried(self, request: Request) -> Prediction:
+        """What becomes of another request on this route, if every authentication lets it pass."""
+        listener = replace(self.listener, steps=_open(self.listener.steps), limits=())
+        return carry(self.config, listener, replace(self.route, steps=_open(self.route.steps), limits=()), request)
+
+    @cached_property
+    def plain(self) -> Prediction:
+        """What becomes of the same request without what asks for an upgrade."""
+        headers = tuple(header for header in self.request.headers if header[0].lower() not in _ONLY_UPGRADES)
+        return self.carried(replace(self.request, headers=headers))
+
+    @cached_property
+    def taken_by(self) -> Prediction:
+        """What the listener does with it: the route that it takes may be another one."""
+        listener = replace(self.listener, steps=_open(self.listener.steps), limits=(), binds=())
+        return predict(replace(self.config, listeners=(listener,)), self.request)
+
+    @property
+    def arrives(self) -> bool:
+        """Whether the upgrade is decided by this route; True where that cannot be told."""
+        if self.route.match == NEVER:
+            return True  # another route hands it over
+        taken = self.taken_by
+        return taken.route is None or (taken.route == self.route.label and taken.request == self.prediction.request)
+
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """All steps that it passes."""
+        return tuple(steps_of(self.listener, self.route))
+
+    @property
+    def edits(self) -> Iterator[Edit]:
+        """The edits of the request that the config has for this route."""
+        return (step for step in self.steps if isinstance(step, Edit))
+
+    @property
+    def referred(self) -> Iterator[str]:
+        """The headers of the request that conditions and values of the route look at."""
+        for step in (*self.steps, self.route):
+            looks = (getattr(step, "value", None), getattr(step, "when", None), getattr(step, "match", None))
+            for value in (each for look in looks for each in parts(look)):
+                if isinstance(value, Of) and value.subject is Subject.HEADER:
+                    yield value.name
+
+    @property
+    def gates(self) -> Iterator[Gate]:
+        """The authentications on the way."""
+        return (step for step in self.steps if isinstance(step, Gate))
+
+    @cached_property
+    def handling(self) -> Handling:
+        """What happens to the upgrade, in a word."""
+        if self.prediction.request is None:
+            if isinstance(self.ended_by, Stall):
+                return Handling.HANGS
+            return Handling.ANSWERED if self.route.upstream is None else Handling.REFUSED
+        values = self.arrived("Upgrade")
+        if values is None:
+            return Handling.UNKNOWN
+        return Handling.PASSED if any("websocket" in value.lower() for value in values) else Handling.DROPPED
+
+    @cached_property
+    def ended_by(self) -> Step | None:
+        """The step that kept the upgrade from the upstream, None where none did or the route has no upstream."""
+        found = self.prediction
+        ends = (step for step in self.steps if isinstance(step, Answer | Stall))
+        return next((step for step in ends if found.request is None and step.why == found.why), None)
+
+    @property
+    def where(self) -> Line:
+        """The line that leads to the upstream, or that of the route: where a default is told."""
+        return (self.route.upstream and self.route.upstream.place) or self.route.place
+
+    # Headers.
+
+    def sent(self, name: str) -> list[str]:
+        """The values of a header as the client sends it."""
+        return _values(self.request.headers, name)
+
+    def arrived(self, name: str) -> list[str] | None:
+        """The values of a header as the upstream gets it, None where they are not known."""
+        if self.prediction.request is None or self.doubt(name):
+            return None
+        return _values(self.prediction.request.headers, name)
+
+    def doubt(self, name: str) -> Unknown | None:
+        """Why it is not known what becomes of a header."""
+        wanted = {name.lower(), "any header"}
+        known = self.prediction.request and any(
+            key.lower() == name.lower() for key, _ in self.prediction.request.headers
+        )
+        found = (unknown for unknown in self.prediction.unknown if unknown.what.lower() in wanted)
+        return None if known else next(found, None)
+
+    def changes(self, name: str) -> list[HeaderEdit]:
+        """What was done to a header, in its order."""
+        return [edit for edit in self.prediction.edits if edit.name.lower() == name.lower()]
+
+    def lost_by(self, name: str) -> HeaderEdit | None:
+        """The edit that removed a header which the client sent and the upstream does not get."""
+        if self.arrived(name) != [] or not self.sent(name):
+            return None
+        return next((e for e in reversed(self.changes(name)) if e.kind in {Change.REMOVED, Change.RENAMED}), None)
+
+    def written(self, name: str) -> Iterator[Edit]:
+        """The edits that lines of the config make to a header that they name."""
+        for edit in self.edits:
+            named = edit.which.names if isinstance(edit.which, Named) else ()
+            if edit.place and name.lower() in {each.lower() for each in named}:
+                yield edit
+
+    def cause(self, change: HeaderEdit) -> Edit | None:
+        """The edit of the model that a change came from, None where it is not clear."""
+        same = [edit for edit in self.edits if edit.place == change.place]
+        named = [edit for edit in self.written(change.name) if edit.place == change.place]
+        found = named or same
+        return found[-1] if found else None
+
+    # Timers.
+
+    def timers(self, kind: Timer) -> list[Timeout]:
+        """The timers of a kind that end an upgraded connection, the shortest first."""
+        found = [each for each in self.route.timeouts if each.kind is kind and each.applies and each.seconds]
+        return sorted(found, key=lambda each: each.seconds or 0)
+
+
+def asking(listener: Listener, route: Route, asked: Asked) -> Request:
+    """The upgrade of a client that was sent to a route."""
+    given = {name.lower() for name, _ in CARRIED}
+    more = tuple((name, "canary") for name in asked.headers if name.lower() not in given and name.lower() != "host")
+    made = upgrade(route.sample, route.sample_host or HOST, (*CARRIED, *more))
+    bind = next((bind for bind in sorted(listener.binds, key=lambda bind: not bind.tls)), None)
+    scheme = None if bind is None else "https" if bind.tls else "http"
+    return replace(made, scheme=scheme, port=bind.port if bind else None)
+
+
+def credentials(passage: Passage) -> list[str]:
+    """The headers of the upgrade that say who the client is."""
+    names = dict.fromkeys(name for name, _ in passage.request.headers)
+    return [name for name in names if is_credential(name) and not name.lower().startswith("sec-websocket-")]
+
+
+def parts(value: object) -> Iterator[object]:
+    """A value or a condition, and all that it is made of."""
+    yield value
+    for name in ("parts", "conditions", "cases", "value", "condition", "first", "second", "default", "of"):
+        inner = getattr(value, name, None)
+        for each in inner if isinstance(inner, tuple) else (inner,):
+            for one in each if isinstance(each, tuple) else (each,):
+                if one is not None:
+                    yield from parts(one)
+
+
+def made_of(value: Value | None) -> set[Subject]:
+    """The parts of the request that a value is made of."""
+    return {each.subject for each in parts(value) if isinstance(each, Of)}
+
+
+def _open(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    return tuple(step for step in steps if not isinstance(step, Gate))
+
+
+def _values(headers: tuple[Header, ...], name: str) -> list[str]:
+    return [value for key, value in headers if key.lower() == name.lower()]

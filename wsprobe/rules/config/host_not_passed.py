@@ -1,0 +1,86 @@
+"""The upstream gets another Host than the client asked for, and checks of the Origin fail.
+
+A server that compares Origin with Host (a browser sends both) takes a page of its own for a foreign one and answers
+403. nginx sends the name of its upstream unless Host is set; others do so only where a line says it. A server that
+reads X-Forwarded-Host does not mind, so a route that passes that on is left alone.
+
+Bad (nginx):
+    location /ws {
+        proxy_pass http://127.0.0.1:9000;
+        proxy_http_version 1.1;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Connection "upgrade";
+        proxy_set_header Host backend.internal;
+    }
+Good (nginx):
+    location /ws {
+        proxy_pass http://127.0.0.1:9000;
+        proxy_http_version 1.1;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Connection "upgrade";
+        proxy_set_header Host $http_host;
+    }
+"""
+
+import re
+from collections.abc import Iterator
+
+from wsprobe.inspection import ConfigFinding, Handling
+from wsprobe.model import Severity
+from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
+from wsprobe.rules.config._pages import APACHE, CADDY_PROXY, ENVOY, NGINX_PROXY, REQUEST_HEADERS, TRAEFIK
+
+RULE = ConfigRule(
+    __name__,
+    {
+        **REQUEST_HEADERS,
+        "nginx": f"{NGINX_PROXY}#proxy_set_header",
+        "envoy": f"{ENVOY}/configuration/http/http_conn_man/headers#host",
+        "caddy": f"{CADDY_PROXY}#headers",
+        "apache": f"{APACHE}/mod_proxy.html#proxypreservehost",
+        "traefik": f"{TRAEFIK}/routing/services/#pass-host-header",
+    },
+)
+
+_FIX = {
+    "nginx": "Write `proxy_set_header Host $http_host;`.",
+    "haproxy": "Delete the line, or set X-Forwarded-Host to the client's Host before it.",
+    "envoy": "Leave host_rewrite_literal and auto_host_rewrite out, or set append_x_forwarded_host beside them.",
+    "caddy": "Write `header_up Host {http.request.host}`.",
+    "apache": "Write `ProxyPreserveHost On`.",
+    "traefik": "Write `passHostHeader: true`, which is the default.",
+}
+_ADDRESS = re.compile(r"[\d.]+(?::\d+)?|\[[0-9a-f:.]+\](?::\d+)?|localhost(?::\d+)?", re.IGNORECASE)
+
+
+def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
+    """One where Host is another one, and nothing else tells the upstream the client's."""
+    if intent.level < Level.LIKELY or passage.handling is not Handling.PASSED:
+        return
+    host, arrived = passage.sent("Host")[0], passage.arrived("Host")
+    if not arrived or _same(arrived[0], host) or _told_elsewhere(passage, host):
+        return
+    changed = passage.changes("Host")
+    place = changed[-1].place if changed else None
+    if place is None and _ADDRESS.fullmatch(arrived[0]):
+        return  # the default for an upstream that is written as an address: nothing says that it matters here
+    yield RULE.finding(
+        passage,
+        "The upstream gets another Host than the client asked for: where it compares Origin with Host, it refuses "
+        "browsers.",
+        severity=Severity.WARNING if place else Severity.NOTE,
+        place=place,
+        related=[passage.where],
+        header="Host",
+        fix=_FIX.get(passage.config.kind),
+    )
+
+
+def _same(arrived: str, host: str) -> bool:
+    return arrived.partition(":")[0].lower() == host.partition(":")[0].lower()
+
+
+def _told_elsewhere(passage: Passage, host: str) -> bool:
+    """Whether another header that servers read instead holds the client's Host."""
+    told = [value for name in ("X-Forwarded-Host", "Forwarded") for value in passage.arrived(name) or ()]
+    return any(host in value for value in told)

@@ -1,0 +1,129 @@
+"""A timer ends the connection after a silence that is shorter than a WebSocket's usual one.
+
+No load balancer says goodbye when its timer fires: both sides see a bare end of the connection, code 1006. Libraries
+send a ping each 20 to 30 s, many applications none at all, so anything below 60 s cuts idle connections in silence.
+`--ping SECONDS` says how often pings really come.
+
+Bad (nginx):
+    location /ws {
+        proxy_pass http://127.0.0.1:9000;
+        proxy_http_version 1.1;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Connection "upgrade";
+        proxy_read_timeout 10s;
+    }
+Good (nginx):
+    location /ws {
+        proxy_pass http://127.0.0.1:9000;
+        proxy_http_version 1.1;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Connection "upgrade";
+        proxy_read_timeout 1h;
+    }
+Bad (haproxy):
+    defaults
+      mode http
+      timeout client 30s
+      timeout server 30s
+    frontend fe
+      bind :8080
+      default_backend ws
+    backend ws
+      server s1 127.0.0.1:9000
+Good (haproxy):
+    defaults
+      mode http
+      timeout client 30s
+      timeout server 30s
+      timeout tunnel 1h
+    frontend fe
+      bind :8080
+      default_backend ws
+    backend ws
+      server s1 127.0.0.1:9000
+Bad (apache):
+    Timeout 20
+    <VirtualHost *:80>
+    ProxyPass /ws ws://127.0.0.1:9000/ws
+    </VirtualHost>
+Good (apache):
+    Timeout 300
+    <VirtualHost *:80>
+    ProxyPass /ws ws://127.0.0.1:9000/ws
+    </VirtualHost>
+"""
+
+from collections.abc import Iterator
+
+from wsprobe.inspection import ConfigFinding, Timeout, Timer
+from wsprobe.model import Severity
+from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
+from wsprobe.rules.config._pages import APACHE, CADDY_PROXY, ENVOY_TIMEOUTS, HAPROXY, NGINX_PROXY
+from wsprobe.wording import seconds
+
+RULE = ConfigRule(
+    __name__,
+    {
+        "nginx": f"{NGINX_PROXY}#proxy_read_timeout",
+        "haproxy": f"{HAPROXY}#4.2-timeout%20tunnel",
+        "envoy": ENVOY_TIMEOUTS,
+        "caddy": f"{CADDY_PROXY}#transports",
+        "apache": f"{APACHE}/core.html#timeout",
+    },
+)
+
+ENOUGH = 60
+"""Seconds of silence that a timer should allow where nothing is known of pings."""
+
+_SHORTEST_PING = 10
+"""Seconds between the most frequent pings that are common (STOMP): a timer below is short whatever it is meant for."""
+
+_FIX = {
+    "nginx": "Write `proxy_read_timeout 1h;` and `proxy_send_timeout 1h;` in the location.",
+    "haproxy": "Write `timeout tunnel 1h` in the backend or in defaults: it replaces client and server timeouts after "
+    "the 101.",
+    "envoy": "Write `timeout: 0s` and `idle_timeout: 3600s` into the route.",
+    "caddy": "Write a longer `read_timeout` in `transport http`, or leave it out: its default is none.",
+    "apache": "Write `Timeout 3600` for the server or the virtual host.",
+}
+
+
+def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
+    """One where the timer that fires first is short."""
+    timers = passage.timers(Timer.IDLE)
+    if intent.level is Level.NOT or not timers or passage.prediction.request is None:
+        return
+    first, ping = timers[0], passage.asked.ping
+    limit = first.seconds or 0
+    lasting = [each for each in timers[1:] if (each.seconds or 0) >= ENOUGH]
+    if ping is not None and limit <= ping:
+        said, severity = f", and pings come each {seconds(ping)}", Severity.WARNING
+    elif limit < (ENOUGH if intent.level is Level.SURE or lasting or ping else _SHORTEST_PING):
+        said, severity = "", Severity.WARNING
+        if ping is not None:
+            said, severity = f"; only the pings each {seconds(ping)} keep it open", Severity.NOTE
+    else:
+        return
+    yield RULE.finding(
+        passage,
+        f"An idle connection ends after {seconds(limit)}: {_named(first)}{said}.{_others(lasting)}",
+        severity=severity,
+        place=first.place,
+        related=[*(each.place for each in lasting), passage.where],
+        fix=_fix(passage, ping),
+    )
+
+
+def _named(timer: Timeout) -> str:
+    resets = f", begun anew by {timer.resets_on}" if timer.resets_on else ""
+    return f"{timer.name}{'' if timer.place else ', by default'}{resets}"
+
+
+def _others(lasting: list[Timeout]) -> str:
+    names = " and ".join(dict.fromkeys(each.name for each in lasting))
+    return f" {names} is longer and does not help." if lasting else ""
+
+
+def _fix(passage: Passage, ping: float | None) -> str | None:
+    above = f" Anything above {seconds(2 * ping)} outlives two pings." if ping else ""
+    return f"{_FIX.get(passage.config.kind, 'Write a longer one.')}{above}"

@@ -1,0 +1,68 @@
+"""A timer that looks as if it ended idle WebSockets, or kept them open, does nothing to them.
+
+Many timers stop counting with the 101: Apache's ProxyTimeout and `timeout=` of a ProxyPass, Envoy's route timeout and
+the idle timeout of its connection manager, Traefik's respondingTimeouts, Caddy's server timeouts. What is in force is
+another timer, or none.
+
+Bad (apache):
+    <VirtualHost *:80>
+    ProxyTimeout 3600
+    ProxyPass /ws ws://127.0.0.1:9000/ws
+    </VirtualHost>
+Good (apache):
+    Timeout 3600
+    <VirtualHost *:80>
+    ProxyPass /ws ws://127.0.0.1:9000/ws
+    </VirtualHost>
+"""
+
+from collections.abc import Iterator
+
+from wsprobe.inspection import ConfigFinding, Handling, Timer
+from wsprobe.model import Severity
+from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
+from wsprobe.rules.config._pages import APACHE, CADDY_OPTIONS, ENVOY_TIMEOUTS, HAPROXY, NGINX_PROXY, TRAEFIK
+from wsprobe.wording import seconds
+
+RULE = ConfigRule(
+    __name__,
+    {
+        "nginx": f"{NGINX_PROXY}#proxy_read_timeout",
+        "haproxy": f"{HAPROXY}#4.2-timeout%20tunnel",
+        "envoy": ENVOY_TIMEOUTS,
+        "caddy": f"{CADDY_OPTIONS}#timeouts",
+        "apache": f"{APACHE}/core.html#timeout",
+        "traefik": f"{TRAEFIK}/routing/entrypoints/#respondingtimeouts",
+    },
+)
+
+_FIX = {
+    "apache": "`Timeout` of the server or the virtual host is what ends an idle WebSocket.",
+    "envoy": "`stream_idle_timeout`, or `idle_timeout` of the route, is what ends an idle WebSocket.",
+    "haproxy": "`timeout tunnel` is what ends an idle WebSocket.",
+    "caddy": "`stream_timeout`, or `read_timeout` of the transport, is what ends a WebSocket.",
+    "traefik": "Traefik has no timer for WebSockets: let the application ping and close.",
+}
+
+
+def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
+    """One for each line whose timer does not apply to an upgraded connection."""
+    if intent.level < Level.LIKELY or passage.handling is not Handling.PASSED:
+        return
+    applying = passage.timers(Timer.IDLE)
+    idle = applying[0].seconds if applying else None
+    for timer in passage.route.timeouts:
+        if timer.applies or timer.place is None or timer.kind is Timer.HANDSHAKE:
+            continue
+        told = "never" if timer.seconds is None else f"after {seconds(timer.seconds)}"
+        longer = idle is not None and (timer.seconds is None or timer.seconds > idle)
+        force = f"; {applying[0].name} ends it after {seconds(idle)} of silence" if idle else ""
+        yield RULE.finding(
+            passage,
+            f"{timer.name} ({told}) does nothing to an upgraded connection: {timer.why or 'it counts before the 101'}"
+            f"{force}.",
+            severity=Severity.WARNING if longer else Severity.NOTE,
+            place=timer.place,
+            related=[passage.where],
+            fix=_FIX.get(passage.config.kind),
+        )

@@ -1,0 +1,148 @@
+"""An upgrade on this route does not reach the upstream as one.
+
+Upgrade and Connection are meant for one hop (RFC 9110, 7.6.1), so a proxy passes them on only if it is built for that
+or told to. nginx and Apache drop them by default, and the upstream sees a plain request; Envoy answers 403 unless
+upgrade_configs names websocket; HAProxy, Caddy and Traefik pass an upgrade on unless a line removes it.
+
+Bad (nginx):
+    location /ws {
+        proxy_pass http://127.0.0.1:9000;
+    }
+Good (nginx):
+    location /ws {
+        proxy_pass http://127.0.0.1:9000;
+        proxy_http_version 1.1;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Connection "upgrade";
+    }
+Bad (apache):
+    <VirtualHost *:80>
+    ProxyPass /ws http://127.0.0.1:9000/ws
+    </VirtualHost>
+Good (apache):
+    <VirtualHost *:80>
+    ProxyPass /ws http://127.0.0.1:9000/ws upgrade=websocket
+    </VirtualHost>
+Bad (haproxy):
+    defaults
+      mode http
+    backend ws
+      http-request del-header Upgrade
+      server s1 127.0.0.1:9000
+    frontend fe
+      bind :8080
+      default_backend ws
+Good (haproxy):
+    defaults
+      mode http
+    backend ws
+      server s1 127.0.0.1:9000
+    frontend fe
+      bind :8080
+      default_backend ws
+"""
+
+from collections.abc import Iterator
+
+from wsprobe.inspection import ConfigFinding, Handling
+from wsprobe.lb.model import Answer, Spoil
+from wsprobe.model import Severity
+from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
+from wsprobe.rules.config._pages import APACHE, CADDY_PROXY, ENVOY_UPGRADES, HAPROXY, NGINX_WEBSOCKET, TRAEFIK
+
+RULE = ConfigRule(
+    __name__,
+    {
+        "nginx": NGINX_WEBSOCKET,
+        "haproxy": f"{HAPROXY}#4.2-http-request",
+        "envoy": ENVOY_UPGRADES,
+        "caddy": CADDY_PROXY,
+        "apache": f"{APACHE}/mod_proxy.html#protoupgrade",
+        "traefik": f"{TRAEFIK}/user-guides/websocket/",
+    },
+)
+
+_FIX = {
+    "nginx": (
+        "Write `proxy_http_version 1.1;`, `proxy_set_header Upgrade $http_upgrade;` and "
+        '`proxy_set_header Connection "upgrade";` beside the proxy_pass.'
+    ),
+    "apache": (
+        "Append `upgrade=websocket` to the ProxyPass line (httpd 2.4.47 or later), or lead it to ws:// instead of "
+        "http:// with mod_proxy_wstunnel."
+    ),
+    "envoy": (
+        "Write `upgrade_configs: [{upgrade_type: websocket}]` into the HttpConnectionManager, or into the route where "
+        "only this one is meant."
+    ),
+}
+_ALONE = "no route of this config passes one on"
+
+
+def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
+    """One where the upgrade is dropped or refused on a route that is meant for it."""
+    if intent.level < Level.LIKELY or not passage.arrives:
+        return
+    match passage.handling:
+        case Handling.DROPPED if not any(_about_upgrade(lost.edit.which) for lost in passage.route.lost):
+            yield from _dropped(passage, intent)
+        case Handling.REFUSED if isinstance(passage.ended_by, Answer) and passage.plain.request:
+            answer = passage.ended_by
+            yield RULE.finding(
+                passage,
+                f"An upgrade is answered with {answer.status or 'an error'} and does not reach the upstream "
+                f"({intent.why}).",
+                severity=_severity(intent),
+                place=answer.place,
+                header="Upgrade",
+                fix=_FIX.get(passage.config.kind),
+            )
+        case Handling.PASSED if spoil := _spoilt(passage):
+            yield RULE.finding(
+                passage,
+                f"The 101 of the upstream does not reach the client, which gets {spoil.status or 'an error'}: "
+                f"{spoil.why}.",
+                severity=Severity.ERROR,
+                place=spoil.place,
+                header="Upgrade",
+                fix="Delete the line, or limit it to requests without Upgrade.",
+            )
+        case Handling.ANSWERED if any(passage.written("Upgrade")):
+            yield RULE.finding(
+                passage,
+                "Upgrade is set here, and no line leads to an upstream: the proxy answers by itself.",
+                severity=Severity.ERROR,
+                place=passage.route.place,
+                related=[edit.place for edit in passage.written("Upgrade")],
+                header="Upgrade",
+                fix="Write the line that leads to the upstream, such as `proxy_pass http://127.0.0.1:8080;`.",
+            )
+
+
+def _dropped(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
+    by = passage.lost_by("Upgrade")
+    place = by.place if by else None
+    if place is None and passage.arrived("Connection") == [] and (other := passage.lost_by("Connection")):
+        place = other.place  # without Connection some proxies take it for a plain request
+    if place:
+        said = "This line keeps the upgrade from the upstream, which sees a plain request."
+        fix = "Delete the line, or limit it to requests without Upgrade."
+    else:
+        said = f"Upgrade is not passed on, so the upstream sees a plain request ({intent.why})."
+        fix = _FIX.get(passage.config.kind, "")
+    yield RULE.finding(passage, said, severity=_severity(intent), place=place, header="Upgrade", fix=fix)
+
+
+def _spoilt(passage: Passage) -> Spoil | None:
+    """What keeps the answer to an upgrade that was passed on from the client."""
+    found = passage.prediction
+    spoils = (step for step in passage.steps if isinstance(step, Spoil))
+    return next((step for step in spoils if found.status is not None and step.why == found.why), None)
+
+
+def _severity(intent: Intent) -> Severity:
+    return Severity.ERROR if intent.level is Level.SURE or intent.alone else Severity.NOTE
+
+
+def _about_upgrade(which: object) -> bool:
+    return "upgrade" in {name.lower() for name in getattr(which, "names", ())}
