@@ -27,9 +27,9 @@ LAYERS = {
         "recordfile",
         "redact",
     ],
-    2: ("path", "wording", "lb"),
+    2: ("path", "wording", "lb", "trials", "stacks"),
     3: ("rules",),
-    4: ("diagnose", "meet"),
+    4: ("diagnose", "meet", "controls"),
     5: ("net", "reports"),
     6: ("cli", "__main__"),
 }

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from wsprobe import __version__
+from wsprobe.controls import told
 from wsprobe.headers import Edit, Kind, Value, diff, is_credential, permitted, values_of
 from wsprobe.join import CLIENT
 from wsprobe.model import (
@@ -47,7 +48,7 @@ def diagnose(trace: Trace, *, subject: str | None = None, browser: bool = False)
         verdict=verdict,
         findings=tuple(findings),
         skips=tuple(result for result in results if isinstance(result, Skip)),
-        controls=(),
+        controls=told(trace),
         next=tuple(dict.fromkeys(step for finding in findings for step in finding.next)),
         redactions=manifest(trace),
         matrix=_matrix(path),

@@ -318,12 +318,24 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One control as it was made: a further exchange that separates explanations, by the hops that saw it.
+
+    `name` says which control it is. The number of the request within the run, in its id, tells it from the main one.
+    """
+
+    name: str
+    hops: tuple[Observation, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
     """All observations of one exchange in path order, client side first.
 
     `order` says how the order is known, and is None where it is not. `retries` are further tries of the same
     request at an inner hop; `silent` the recorders that saw other traffic and nothing of this exchange;
-    `problems` what was wrong with the records, in words.
+    `problems` what was wrong with the records, in words. `trials` are the controls that were made beside it, and
+    `stopped` says why no more were.
     """
 
     id: str | None
@@ -333,6 +345,8 @@ class Trace:
     ambiguous: tuple[Observation, ...] = ()
     silent: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    trials: tuple[Trial, ...] = ()
+    stopped: str | None = None
 
 
 Segment = tuple[str | None, str | None]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from wsprobe.cli import UsageError
+from wsprobe.cli.controloptions import planned
 from wsprobe.cli.headeroptions import NOT_IMITATED, header_arguments, headers_for, read_octets
 from wsprobe.cli.wayoptions import answers, check_tls, family, is_loopback, way_arguments
 from wsprobe.redact import redact_text
@@ -209,6 +210,7 @@ def plan(attempt: "Attempt", options: argparse.Namespace) -> str:
         lines.append(
             f"at most 1 more to {url.host}:{url.port}, only if its certificate is refused: looks, sends nothing"
         )
+    lines.append(planned(options))
     if options.location:
         more = options.repeat * (REDIRECTS - 1)
         lines.append(f"at most {more} more, only if redirected, without credentials on another host")

@@ -4,16 +4,19 @@ import argparse
 import asyncio
 import sys
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsprobe.cli import asked, gather, output
+from wsprobe.cli.controloptions import allowed, control_arguments
 from wsprobe.cli.headeroptions import NOT_IMITATED
-from wsprobe.model import Control
+from wsprobe.controls import Allowed, left_out, next_ask
+from wsprobe.model import Control, Trace, Trial
 from wsprobe.redact import redact_text
 
 if TYPE_CHECKING:
-    from wsprobe.model import Observation, Report, Reports, Trace
+    from wsprobe.model import Observation, Report, Reports
     from wsprobe.net.attempt import Attempt
 
 _INTERRUPTED = 130
@@ -22,6 +25,7 @@ _INTERRUPTED = 130
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What may be asked."""
     asked.arguments(parser)
+    control_arguments(parser)
     joined = parser.add_argument_group("what recorders saw")
     joined.add_argument(
         "--records",
@@ -41,17 +45,19 @@ def run(options: argparse.Namespace) -> int:
     if options.plan:
         sys.stdout.write(asked.plan(attempt, options))
         return 0
+    may = allowed(options, attempt)
     gather.fingerprint_key()  # what cannot be used is told before anything is sent
     gather.records(options.records)
-    run_ = _Run(attempt, options)
+    run_ = _Run(attempt, options, may)
     try:
         asyncio.run(run_.connections())
+        asyncio.run(run_.controls())
     except KeyboardInterrupt:
         run_.interrupted = True
     if not run_.seen:
         return _INTERRUPTED
     found = gather.beside([seen.observation for seen in run_.seen], [] if run_.interrupted else options.records)
-    status = output.write(_judged(run_.seen, found, options), options)
+    status = output.write(_judged(run_, found), options)
     return _INTERRUPTED if run_.interrupted or found.interrupted else status
 
 
@@ -69,6 +75,9 @@ class _Run:
 
     attempt: "Attempt"
     options: argparse.Namespace
+    may: Allowed
+    trials: list[Trial] = field(default_factory=list)
+    stopped: str | None = None
     seen: list[_Seen] = field(default_factory=list)
     interrupted: bool = False
     _next: float = 0.0
@@ -83,6 +92,31 @@ class _Run:
                 group.create_task(self._one(replace(self.attempt, number=number))).add_done_callback(
                     lambda _: free.release()
                 )
+
+    async def controls(self) -> None:
+        """Asks what separates the explanations that the first connection left, one request after the other."""
+        from wsprobe.net.probe import probe
+        from wsprobe.net.trial import attempt_for
+        from wsprobe.redact import redact
+
+        if not self.seen:
+            return
+        main = min((one.observation for one in self.seen), key=lambda one: one.trace or "")
+        trace = Trace(id=main.trace, hops=(main,), order="one hop")
+        for number in count(self.options.repeat):
+            ask = next_ask(trace, self.may)
+            if ask is None:
+                break
+            attempt = attempt_for(ask, self.attempt, main, number)
+            await self._turn(attempt)
+            seen = redact(await probe(attempt), gather.fingerprint_key())
+            self.trials.append(Trial(name=ask.name, hops=(seen,)))
+            trace = replace(trace, trials=tuple(self.trials))
+            task = asyncio.current_task()
+            if task and task.cancelling():
+                self.stopped = "interrupted"
+                break
+        self.stopped = self.stopped or left_out(trace, self.may)
 
     async def _turn(self, attempt: "Attempt") -> None:
         """Waits until the next connection may start."""
@@ -124,21 +158,34 @@ def _redirection(attempt: "Attempt", answered: "Observation", onward: "Attempt")
     return Control(name=f"redirected: {redact_text(str(attempt.url))[:500]}", result=came)
 
 
-def _judged(seen: list[_Seen], found: gather.Found, options: argparse.Namespace) -> "Report | Reports":
+def _judged(run_: _Run, found: gather.Found) -> "Report | Reports":
     from wsprobe.diagnose import collect
     from wsprobe.join import CLIENT, join
 
-    traces = join((*(one.observation for one in seen), *found.observations), found.problems)
-    redirections = {one.observation.connection: one.redirections for one in seen}
-    reports = [
-        _report(trace, redirections[trace.hops[0].connection], options)
+    seen, options = run_.seen, run_.options
+    tried = {one.hops[0].connection: one for one in run_.trials}
+    ours = [*(one.observation for one in seen), *(one.hops[0] for one in run_.trials)]
+    traces = [trace for trace in join((*ours, *found.observations), found.problems) if trace.hops[0].name == CLIENT]
+    trials = tuple(
+        replace(tried[trace.hops[0].connection], hops=trace.hops)
         for trace in traces
-        if trace.hops[0].name == CLIENT
+        if trace.hops[0].connection in tried
+    )
+    redirections = {one.observation.connection: one.redirections for one in seen}
+    first = min((trace.id or "" for trace in traces), default="")
+    reports = [
+        _report(
+            replace(trace, trials=trials, stopped=run_.stopped) if trace.id == first else trace,
+            redirections[trace.hops[0].connection],
+            options,
+        )
+        for trace in traces
+        if trace.hops[0].connection in redirections
     ]
     return reports[0] if options.repeat == 1 else collect(reports)
 
 
-def _report(trace: "Trace", redirections: tuple[Control, ...], options: argparse.Namespace) -> "Report":
+def _report(trace: Trace, redirections: tuple[Control, ...], options: argparse.Namespace) -> "Report":
     from wsprobe.diagnose import diagnose
 
     report = diagnose(trace, subject=redact_text(options.url), browser=options.as_browser)

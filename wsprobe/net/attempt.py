@@ -32,7 +32,8 @@ class Attempt:
     """Everything that one connection needs. Times are in seconds; `max_time` bounds all of it.
 
     `answers` are the user's own host and port to connect to, by the host and port of a URL. `hold` is how long the
-    connection is watched after the 101 or after the last message that was waited for.
+    connection is watched after the 101 or after the last message that was waited for. `plain` makes it an ordinary
+    GET, which asks for no WebSocket.
     """
 
     url: URL
@@ -53,6 +54,7 @@ class Attempt:
     answers: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
     family: socket.AddressFamily = socket.AF_UNSPEC
     proxy: URL | None = None
+    plain: bool = False
 
     @property
     def octets(self) -> bytes:
@@ -91,11 +93,12 @@ def redirected(attempt: Attempt, seen: Observation) -> Attempt | None:
     onward = replace(attempt, url=url, run=secrets.token_bytes(RUN_OCTETS))
     if url.origin() == attempt.url.origin():
         return onward
-    kept = tuple((name, value) for name, value in attempt.headers if not _is_secret(name, value))
+    kept = tuple((name, value) for name, value in attempt.headers if not holds_secret(name, value))
     return replace(onward, headers=kept, certificate=None, key=None)
 
 
-def _is_secret(name: str, value: str) -> bool:
+def holds_secret(name: str, value: str) -> bool:
+    """Whether a header carries what says who somebody is."""
     if name.lower() == "sec-websocket-protocol":
         return any(secret for _, secret in secret_subprotocols(tokens([(name, value)], name)))
     return is_secret_name(name)

@@ -82,6 +82,9 @@ class _Probe:
     async def _exchange(self) -> None:
         attempt = self._attempt
         async with self._session() as session:
+            if attempt.plain:
+                await self._ask_plainly(session)
+                return
             async with self._limit(attempt.answer_time):
                 connection = await session.ws_connect(
                     attempt.url,
@@ -99,6 +102,13 @@ class _Probe:
                         await conversation.watch(attempt.hold)
             finally:
                 await conversation.close()
+
+    async def _ask_plainly(self, session: aiohttp.ClientSession) -> None:
+        """An ordinary GET, whose answer the middleware reads and keeps to itself."""
+        attempt = self._attempt
+        url = attempt.url.with_scheme("https" if attempt.url.scheme in {"wss", "https"} else "http")
+        async with self._limit(attempt.answer_time):
+            await session.get(url, headers=CIMultiDict(attempt.headers), allow_redirects=False)
 
     def _session(self) -> aiohttp.ClientSession:
         # Each connection gets its own session: nothing is reused, so that every trace shows a whole one.
@@ -131,8 +141,9 @@ class _Probe:
     async def _identify(self, _session: object, _context: object, params: aiohttp.TraceRequestStartParams) -> None:
         """Key and trace id are the same octets, so that recorders join by either."""
         octets, headers, attempt = self._attempt.octets, params.headers, self._attempt
-        self._key_of_aiohttp = headers[hdrs.SEC_WEBSOCKET_KEY]
-        headers[hdrs.SEC_WEBSOCKET_KEY] = b64encode(octets).decode()
+        if not attempt.plain:
+            self._key_of_aiohttp = headers[hdrs.SEC_WEBSOCKET_KEY]
+            headers[hdrs.SEC_WEBSOCKET_KEY] = b64encode(octets).decode()
         offered = values(attempt.headers, hdrs.SEC_WEBSOCKET_EXTENSIONS)
         if offered:  # aiohttp offers its own
             headers.popall(hdrs.SEC_WEBSOCKET_EXTENSIONS)
@@ -156,7 +167,7 @@ class _Probe:
         except (aiohttp.ClientError, OSError) as error:
             raise Failed from error
         self._answered = True
-        if response.status != 101:
+        if response.status != 101 or self._attempt.plain:
             await read_body(response)
             raise _Refused
         current = self._observer.upgrade()

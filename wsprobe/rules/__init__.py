@@ -16,6 +16,7 @@ from typing import Any
 from wsprobe.headers import Value
 from wsprobe.model import Confidence, Finding, Observation, Place, Redaction, Segment, Severity, Skip
 from wsprobe.path import Origin, Pair, Path, code_of
+from wsprobe.trials import Elimination, elimination, has_credentials, why_stopped
 from wsprobe.wording import ending, plain, stretch
 
 
@@ -74,6 +75,18 @@ def answers(path: Path) -> list[tuple[Path, int]] | Lack:
 def hops(path: Path) -> list[tuple[Observation, Path]] | Lack:
     """Each hop."""
     return [(hop, path) for hop in path.hops]
+
+
+def credentials_compared(path: Path) -> list[Elimination] | Lack:
+    """A failed upgrade with credentials, beside what came of it without them or over plain HTTP."""
+    if path.healthy or path.client is None or not has_credentials(path.outermost):
+        return []
+    if why := why_stopped(path.trace):
+        return Lack(f"controls that can be compared: {why}")
+    found = elimination(path)
+    if found.none is None and not found.plain_tells:
+        return Lack("an upgrade without credentials beside it, which --controls auth makes")
+    return [found]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,70 @@
+"""Which extra requests a trace may make to separate explanations, and the words in which a plan tells them."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from wsprobe.cli import UsageError
+from wsprobe.controls import Allowed, Mode
+from wsprobe.redact import redact_text
+
+if TYPE_CHECKING:
+    from wsprobe.net.attempt import Attempt
+
+_MOST = 100
+
+
+def control_arguments(parser: argparse.ArgumentParser) -> None:
+    """What may be asked besides."""
+    add = parser.add_argument_group("controls: extra requests that separate explanations").add_argument
+    add(
+        "--controls",
+        choices=tuple(map(str, Mode)),
+        default=str(Mode.AUTO),
+        help="auto: where the connection is unhealthy; auth: also without credentials and with a broken token, which "
+        "can raise an alarm (default: auto)",
+    )
+    add("--max-controls", metavar="N", type=_most, default=8, help="at most so many connections (default: 8)")
+    add("--http-control", metavar="PATH", help="a path where plain HTTP is known to want the same credentials")
+    add("--bypass", metavar="URL", help="the application itself: the same upgrade, past what stands before it")
+
+
+def _most(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 3 and int(text) <= _MOST):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to {_MOST}")
+    return int(text)
+
+
+def allowed(options: argparse.Namespace, attempt: "Attempt") -> Allowed:
+    """What the user lets controls do; UsageError where it cannot be."""
+    from wsprobe.cli.asked import parse_url
+
+    path = options.http_control
+    if path is not None and not (path.startswith("/") and path.isascii() and path.isprintable() and " " not in path):
+        raise UsageError(f"--http-control {redact_text(path[:80])!r} is not a path: it begins with /")
+    if options.bypass is not None:
+        parse_url(options.bypass, "bypass", ("ws", "wss", "http", "https"))
+    origin = attempt.url.with_scheme(
+        {"wss": "https", "ws": "http"}.get(attempt.url.scheme, attempt.url.scheme)
+    ).origin()
+    return Allowed(
+        mode=Mode(options.controls),
+        most=options.max_controls,
+        path=path,
+        bypass=options.bypass,
+        origins=(str(origin),),
+    )
+
+
+def planned(options: argparse.Namespace) -> str:
+    """The controls in a plan: how many connections at most, when, and of which kinds."""
+    mode, most = Mode(options.controls), options.max_controls
+    if mode is Mode.NEVER or not most:
+        return "no controls"
+    when = "" if mode is Mode.ALWAYS or mode is Mode.AUTH else ", only if the connection is unhealthy"
+    kinds = ["the same upgrade again", "plain GETs with and without the credentials"]
+    kinds += [f"the same on {options.http_control}"] if options.http_control else []
+    kinds += [f"the same upgrade to {redact_text(options.bypass)}"] if options.bypass else []
+    kinds += ["after a 403 other Origins"]
+    if mode is Mode.AUTH:
+        kinds += ["upgrades without credentials and with a broken token"]
+    return f"at most {most} controls{when}: {', '.join(kinds)}"

@@ -1,0 +1,169 @@
+"""Which extra request separates the explanations that are left. Pure: a trace with its trials in, the next ask out.
+
+Who runs a control is `net/`; what came of it stands in the trace as a trial, so that a saved trace is judged again
+with the same result. An ask never says a secret: it says what to do with those of the main request.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from wsprobe.heads import values
+from wsprobe.model import Control, Trace
+from wsprobe.path import Path, code_of
+from wsprobe.trials import (
+    AFTER,
+    AGAIN,
+    BROKEN,
+    NONE,
+    PLAIN,
+    PLAIN_NONE,
+    elimination,
+    has_credentials,
+    in_words,
+    outcome,
+    why_stopped,
+)
+
+_FORBIDDEN = 403
+
+
+class Mode(StrEnum):
+    """When controls are made: on an unhealthy connection, on each, on none, or also those that can raise an alarm."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+    AUTH = "auth"
+
+
+class Credentials(StrEnum):
+    """What becomes of the credentials of the main request."""
+
+    KEPT = "kept"
+    NONE = "none"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One control. `plain` is an ordinary GET; `path` and `url` are in place of those of the main request.
+
+    `headers` replace those of the same name, and `without` are left out.
+    """
+
+    name: str
+    plain: bool = False
+    credentials: Credentials = Credentials.KEPT
+    path: str | None = None
+    url: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    without: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowed:
+    """What the user lets controls do: at most so many, plain HTTP on another `path` too, the origin by its own URL."""
+
+    mode: Mode = Mode.AUTO
+    most: int = 8
+    path: str | None = None
+    bypass: str | None = None
+    origins: tuple[str, ...] = ()
+
+
+def wanted(path: Path, allowed: Allowed) -> bool:
+    """Whether controls are made at all beside this connection."""
+    if allowed.mode is Mode.NEVER or path.client is None or path.client.request is None:
+        return False
+    return allowed.mode is not Mode.AUTO or not path.healthy
+
+
+def next_ask(trace: Trace, allowed: Allowed) -> Ask | None:
+    """The next control that is worth its connection, None where none is."""
+    path = Path(trace)
+    if not wanted(path, allowed) or len(trace.trials) >= allowed.most or why_stopped(trace):
+        return None
+    made = {trial.name for trial in trace.trials}
+    return next((ask for ask in worth_asking(path, allowed) if ask.name not in made), None)
+
+
+def left_out(trace: Trace, allowed: Allowed) -> str | None:
+    """Which controls were worth their connection and not made, since the most that may be made were; else None."""
+    path = Path(trace)
+    if not wanted(path, allowed) or why_stopped(trace) or len(trace.trials) < allowed.most:
+        return None
+    made = {trial.name for trial in trace.trials}
+    missing = [ask.name for ask in worth_asking(path, allowed) if ask.name not in made]
+    return f"--max-controls {allowed.most} is reached; not made: {', '.join(missing)}" if missing else None
+
+
+def worth_asking(path: Path, allowed: Allowed) -> Iterator[Ask]:
+    """All controls that this connection calls for, the cheapest and most telling first, the alarming ones last.
+
+    Whether the main upgrade comes to the same result twice is asked before anything is compared with it.
+    """
+    if path.outermost.response is None:
+        return
+    compared = tuple(_compared(path, allowed))
+    if compared:
+        yield Ask(name=AGAIN)
+    yield from compared
+
+
+def _compared(path: Path, allowed: Allowed) -> Iterator[Ask]:
+    credentials = has_credentials(path.outermost)
+    if credentials:
+        yield Ask(name=PLAIN, plain=True)
+        yield Ask(name=PLAIN_NONE, plain=True, credentials=Credentials.NONE)
+    if credentials and allowed.path:
+        yield Ask(name=f"{PLAIN} on {allowed.path}", plain=True, path=allowed.path)
+        yield Ask(name=f"{PLAIN_NONE} on {allowed.path}", plain=True, path=allowed.path, credentials=Credentials.NONE)
+    if allowed.bypass:
+        yield Ask(name="the same upgrade straight to the origin", url=allowed.bypass)
+    if code_of(path.outermost) == _FORBIDDEN:
+        yield from _origins(path, allowed)
+    if allowed.mode is Mode.AUTH and credentials:
+        yield Ask(name=NONE, credentials=Credentials.NONE)
+        yield Ask(name=BROKEN, credentials=Credentials.BROKEN)
+        yield Ask(name=AFTER)
+
+
+def _origins(path: Path, allowed: Allowed) -> Iterator[Ask]:
+    """A 403 may be about the Origin: what a page of the same host would send, and none at all."""
+    request = path.outermost.request
+    sent = values(request.headers, "origin") if request else []
+    for origin in allowed.origins:
+        if sent != [origin]:
+            yield Ask(name=f"the same upgrade with Origin {origin}", headers=(("Origin", origin),))
+    if sent:
+        yield Ask(name="the same upgrade without Origin", without=("Origin",))
+
+
+# What came of them.
+
+
+def told(trace: Trace) -> tuple[Control, ...]:
+    """Each control with its result, what they rule out together, and why there are no more."""
+    found = [Control(name=trial.name, result=in_words(trial.hops[0])) for trial in trace.trials]
+    if trace.trials:
+        found += _together(trace)
+    stopped = why_stopped(trace) or trace.stopped
+    return (*found, *([Control(name="no more controls", result=stopped)] if stopped else []))
+
+
+def _together(trace: Trace) -> Iterator[Control]:
+    """The lines of the elimination table that apply, as far as the trials are evidence."""
+    found = elimination(Path(trace))
+    if why_stopped(trace) is None and found.none and outcome(found.good) != outcome(found.none):
+        yield Control(
+            name="together",
+            result="on the upgrade the credentials make a difference: they reached whoever answered, so they were not "
+            "lost before that point, and no more than that is shown",
+        )
+    for good, none in found.plain:
+        if outcome(good) == outcome(none):
+            yield Control(
+                name="together",
+                result=f"plain HTTP answered {in_words(good)} with and without credentials: it tells nothing of them",
+            )
