@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
         run_.interrupted = True
     if not run_.seen:
         return _INTERRUPTED
-    found = gather.beside([seen.observation for seen in run_.seen], [] if run_.interrupted else options.records)
+    found = gather.beside(run_.observations, [] if run_.interrupted else options.records)
     status = output.write(_judged(run_, found), options)
     return _INTERRUPTED if run_.interrupted or found.interrupted else status
 
@@ -81,6 +81,11 @@ class _Run:
     seen: list[_Seen] = field(default_factory=list)
     interrupted: bool = False
     _next: float = 0.0
+
+    @property
+    def observations(self) -> "list[Observation]":
+        """What the probe itself saw, the controls included."""
+        return [*(one.observation for one in self.seen), *(one.hops[0] for one in self.trials)]
 
     async def connections(self) -> None:
         """Makes them; cancelled, it keeps what those that are open have seen."""
@@ -164,8 +169,8 @@ def _judged(run_: _Run, found: gather.Found) -> "Report | Reports":
 
     seen, options = run_.seen, run_.options
     tried = {one.hops[0].connection: one for one in run_.trials}
-    ours = [*(one.observation for one in seen), *(one.hops[0] for one in run_.trials)]
-    traces = [trace for trace in join((*ours, *found.observations), found.problems) if trace.hops[0].name == CLIENT]
+    everything = join((*run_.observations, *found.observations), found.problems)
+    traces = [trace for trace in everything if trace.hops[0].name == CLIENT]
     trials = tuple(
         replace(tried[trace.hops[0].connection], hops=trace.hops)
         for trace in traces

@@ -32,12 +32,13 @@ def check(found: Elimination) -> Iterator[Finding]:
     path, names = found.path, _names(found.good)
     likely = found.none is not None and found.broken is not None
     yield RULE.finding(
-        f"{_compared(found, names)}{_plain(found)}{_hint(found)}",
+        f"{_compared(found, names)}{_plain(found)}",
         *_places(found),
         confidence=Confidence.LIKELY if likely else Confidence.POSSIBLE,
         segment=(path.outermost.name, None),
         header=names[0] if len(names) == 1 else None,
-        fix=f"Put a recorder beside the application and ask again: it shows whether {' and '.join(names)} arrived.",
+        fix=f"Put a recorder beside the application and ask again: it shows whether {' and '.join(names)} arrived."
+        f"{_hint(found)}",
         others=() if likely else (f"{' and '.join(names)} matters on the upgrade, and something else fails",),
         untested=_causes(path, names),
         next_=(
@@ -54,11 +55,14 @@ def _names(hop: Observation) -> list[str]:
 
 
 def _compared(found: Elimination, names: list[str]) -> str:
-    what = " and ".join(names)
+    what, seen = " and ".join(names), found.good.name
     if found.none is None:
-        return f"The upgrade with {what} failed: {in_words(found.good)}."
+        return f"Seen from {seen}, the upgrade with {what} failed: {in_words(found.good)}."
     tried = "without it and with a broken token" if found.broken else "and without it"
-    return f"On the upgrade {what} makes no difference: with it, {tried} the result was {in_words(found.good)}."
+    return (
+        f"Seen from {seen}, {what} makes no difference on the upgrade: with it, {tried} the result was "
+        f"{in_words(found.good)}."
+    )
 
 
 def _plain(found: Elimination) -> str:

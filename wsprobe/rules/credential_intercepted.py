@@ -27,9 +27,9 @@ def check(found: Elimination) -> Iterator[Finding]:
         return
     path = found.path
     yield RULE.finding(
-        f"A broken token came to another result ({in_words(found.broken)}) than the good one and none at all, which "
-        f"both came to this: {in_words(found.good)}. Something validated the token and may have consumed it; the "
-        "application is not shown to have received it.",
+        f"Seen from {found.good.name}, a broken token came to another result ({in_words(found.broken)}) than the good "
+        f"one and none at all, which both came to this: {in_words(found.good)}. Something validated the token and may "
+        "have consumed it; the application is not shown to have received it.",
         Place(hop=found.good.name, part="upgrade with credentials", shows=in_words(found.good)),
         Place(hop=found.good.name, part="upgrade without", shows=in_words(found.none)),
         Place(hop=found.good.name, part="upgrade with a broken token", shows=in_words(found.broken)),
