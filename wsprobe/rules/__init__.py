@@ -79,7 +79,8 @@ def hops(path: Path) -> list[tuple[Observation, Path]] | Lack:
 
 def credentials_compared(path: Path) -> list[Elimination] | Lack:
     """A failed upgrade with credentials, beside what came of it without them or over plain HTTP."""
-    if path.healthy or path.client is None or not has_credentials(path.outermost):
+    answered_before = bool(path.trace.silent) and not path.upgraded  # then nobody further in was asked
+    if path.healthy or path.client is None or not has_credentials(path.outermost) or answered_before:
         return []
     if why := why_stopped(path.trace):
         return Lack(f"controls that can be compared: {why}")

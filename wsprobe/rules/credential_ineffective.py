@@ -14,8 +14,7 @@ Good:
 from collections.abc import Iterator
 
 from wsprobe.credentials import is_secret_name
-from wsprobe.model import Confidence, Finding, Observation, Place
-from wsprobe.path import Path
+from wsprobe.model import Confidence, Finding, Observation, Place, Severity
 from wsprobe.rules import Rule, again, credentials_compared, header_of, observe_beyond
 from wsprobe.stacks import hint
 from wsprobe.trials import Elimination, in_words, outcome
@@ -34,13 +33,14 @@ def check(found: Elimination) -> Iterator[Finding]:
     yield RULE.finding(
         f"{_compared(found, names)}{_plain(found)}",
         *_places(found),
+        severity=Severity.ERROR if likely else Severity.WARNING,
         confidence=Confidence.LIKELY if likely else Confidence.POSSIBLE,
         segment=(path.outermost.name, None),
         header=names[0] if len(names) == 1 else None,
         fix=f"Put a recorder beside the application and ask again: it shows whether {' and '.join(names)} arrived."
         f"{_hint(found)}",
         others=() if likely else (f"{' and '.join(names)} matters on the upgrade, and something else fails",),
-        untested=_causes(path, names),
+        untested=_causes(found, names),
         next_=(
             *([] if likely else [again(path, "--controls auth")]),
             *observe_beyond(path, path.hops[-1]),
@@ -77,9 +77,9 @@ def _hint(found: Elimination) -> str:
     return f" A hint, no evidence: {said}." if said else ""
 
 
-def _causes(path: Path, names: list[str]) -> tuple[str, ...]:
+def _causes(found: Elimination, names: list[str]) -> tuple[str, ...]:
     """What each leaves the same trace, without those that a recorder rules out."""
-    what = " and ".join(names)
+    what, path = " and ".join(names), found.path
     inner = path.hops[-1] if len(path.hops) > 1 else None
     arrived = (
         inner is not None
@@ -91,6 +91,7 @@ def _causes(path: Path, names: list[str]) -> tuple[str, ...]:
         f"possible: {what} was removed {beyond}, on upgrades only",
         f"possible: a filter {beyond} consumed {what} and did not pass it on",
         "possible: the application's WebSocket handler does not read it, or fails whatever it gets",
+        *([] if path.upgraded else ["possible: something before the application refuses every upgrade"]),
     )
 
 
