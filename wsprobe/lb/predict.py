@@ -37,7 +37,7 @@ from wsprobe.lb.model import (
     Stall,
     Step,
 )
-from wsprobe.model import Header, Line, Message
+from wsprobe.parts import Header, Line, Message
 
 MAX_REROUTES = 10
 """How often a route is chosen anew for one request; a proxy that does not stop there itself answers 500."""
