@@ -313,7 +313,8 @@ class Run:
             protocol, "HTTP/2"
         )
         target = "?" if self.target_unsure else self.target
-        known = tuple(header for header in self.headers if not self._doubt(header[0].lower()))
+        # Spaces around a value are no part of it, wherever they come from (RFC 9110, 5.5).
+        known = tuple((name, text.strip(" \t")) for name, text in self.headers if not self._doubt(name.lower()))
         method = "?" if self.method_unsure else self.method
         return Message(start_line=f"{method} {target} {version}", headers=known)
 
