@@ -37,7 +37,7 @@ from wsprobe.lb.model import (
     Stall,
     Step,
 )
-from wsprobe.parts import Header, Line, Message
+from wsprobe.model import Header, Line, Message
 
 MAX_REROUTES = 10
 """How often a route is chosen anew for one request; a proxy that does not stop there itself answers 500."""
@@ -186,7 +186,10 @@ class Run:
     chosen: bool | Unsure = True
 
     def __post_init__(self) -> None:
-        self.headers = self.headers or list(self.request.headers)
+        # Space around a value is no part of it (RFC 9110, 5.5).
+        parsed = tuple((name, value.strip(" \t")) for name, value in self.request.headers)
+        self.request = replace(self.request, headers=parsed)
+        self.headers = self.headers or list(parsed)
         self.target = self.target or self.request.target
         self.method = self.method or self.request.method
 
@@ -313,8 +316,8 @@ class Run:
             protocol, "HTTP/2"
         )
         target = "?" if self.target_unsure else self.target
-        # Spaces around a value are no part of it, wherever they come from (RFC 9110, 5.5).
-        known = tuple((name, text.strip(" \t")) for name, text in self.headers if not self._doubt(name.lower()))
+        # Space around a value is lost to whoever parses it (RFC 9110, 5.5).
+        known = tuple((name, value.strip(" \t")) for name, value in self.headers if not self._doubt(name.lower()))
         method = "?" if self.method_unsure else self.method
         return Message(start_line=f"{method} {target} {version}", headers=known)
 
