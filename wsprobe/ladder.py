@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from wsprobe.ends import first_close
+from wsprobe.heads import values
 from wsprobe.inspection import Timer
 from wsprobe.model import Ending, Observation, Sender
 from wsprobe.path import Path
@@ -59,6 +60,16 @@ class Ladder:
     def time(self) -> float:
         """The time that the timer stands at, as far as it was measured: the shortest, since nothing ends early."""
         return min(self.seconds, default=0.0)
+
+    @property
+    def delayed(self) -> float:
+        """Seconds by which the end came after the timer, as far as the answer tells who ended the connection.
+
+        Envoy closes the client's side a second after its own timer (delayed_close_timeout).
+        """
+        response = self.rungs[0].hop.response
+        served_by = values(response.headers, "server") if response else []
+        return 1.0 if served_by == ["envoy"] and self.timer is Timer.IDLE else 0.0
 
     @property
     def spread(self) -> str:

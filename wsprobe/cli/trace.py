@@ -72,7 +72,7 @@ def _judged(run_: Run, found: gather.Found) -> "Report | Reports":
     traces = [trace for trace in everything if trace.hops[0].name == CLIENT]
     trials = tuple(
         replace(tried[trace.hops[0].connection], hops=trace.hops)
-        for trace in traces
+        for trace in sorted(traces, key=lambda trace: trace.id or "")
         if trace.hops[0].connection in tried
     )
     redirections = {one.observation.connection: one.redirections for one in seen}

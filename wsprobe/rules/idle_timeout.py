@@ -62,14 +62,23 @@ def _beside_others(path: Path, held: Ladder) -> Finding:
     name, ended = path.outermost.name, len(held.seconds)
     return RULE.finding(
         f"Seen from {name}, silent connections end without a close frame after {seconds(held.time)}: {ended} of "
-        f"{len(held.rungs)} did, after {held.spread}. A timer for idle connections does that; {held.resets}.",
+        f"{len(held.rungs)} did, after {held.spread}. A timer for idle connections does that; {held.resets}."
+        f"{_delayed(held)}",
         *held_places(held),
         confidence=Confidence.LIKELY,
         segment=(name, None),
         fix=f"Raise that timer beyond {name} well above the longest silence, or have something sent more often than "
-        f"every {seconds(held.time / 2)}: {held.resets}.{told(Timer.IDLE, held.time)}",
+        f"every {seconds(held.time / 2)}: {held.resets}.{told(Timer.IDLE, held.time - held.delayed)}",
         untested=("which of what lies beyond has the timer",),
         next_=observe_beyond(path, path.hops[-1]),
+    )
+
+
+def _delayed(held: Ladder) -> str:
+    if not held.delayed:
+        return ""
+    return (
+        f" The answer names Envoy, which closes a second after its timer: that would stand at {seconds(held.time - 1)}."
     )
 
 
