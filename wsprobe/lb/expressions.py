@@ -32,6 +32,7 @@ class Subject(StrEnum):
     QUERY = "query"
     PARAMETER = "query parameter"
     HEADER = "header"
+    NAMES = "names of all headers"
     COOKIE = "cookie"
     HOST = "host"
     AUTHORITY = "host and port"

@@ -128,8 +128,7 @@ def _routed(run: "Run", config: Config, listener: Listener) -> Prediction:
             return _nothing(config, Unknown(what=what, why=held.why, place=route.place))
         if held and (found := _taken(run, config, listener, route)):
             return found
-    answer = listener.otherwise or Answer(status=None, why="no route matches")
-    run.end(answer.status, answer.why, answer.place)
+    run.pass_by(listener)
     return run.refused(config, listener, None)
 
 
@@ -222,6 +221,8 @@ class Run:
         match subject:
             case Subject.METHOD:
                 return request.method if original else self.method_unsure or self.method
+            case Subject.NAMES:
+                return self._names_of_headers(original=original)
             case Subject.VERSION:
                 return request.version
             case Subject.NAMES:
@@ -253,6 +254,12 @@ class Run:
             return self.unsure[name]
         return self.cloud if self.cloud and name not in self.settled else None
 
+    def _names_of_headers(self, *, original: bool) -> str | Unsure:
+        doubt = next((each for each in (*self.unsure.values(), self.cloud) if each), None)
+        if doubt and not original:
+            return Unsure(doubt.why)
+        return "\n".join(name for name, _ in (self.request.headers if original else self.headers))
+
     def variable(self, name: str) -> str | Unsure | None:
         """The value of a variable of the proxy; None where none was assigned."""
         return self.variables.get(name)
@@ -278,8 +285,17 @@ class Run:
         return self._prediction(config, listener, route, reached=None if self.doubts else True)
 
     def refused(self, config: Config, listener: Listener, route: Route | None) -> Prediction:
-        """The request goes no further, or may not."""
-        return self._prediction(config, listener, route, reached=None if self.doubts else False)
+        """The request goes no further; with what status is open where it may have been refused before."""
+        if self.doubts:
+            self.status = None
+        return self._prediction(config, listener, route, reached=False)
+
+    def pass_by(self, listener: Listener) -> None:
+        """No route takes the request."""
+        self._steps(listener.unmatched)
+        if not self.ended:
+            answer = listener.otherwise or Answer(status=None, why="no route matches")
+            self.end(answer.status, answer.why, answer.place)
 
     def end(self, status: int | None, why: str, place: Line | None) -> None:
         """The proxy answers by itself, or never."""
