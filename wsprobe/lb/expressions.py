@@ -32,7 +32,6 @@ class Subject(StrEnum):
     QUERY = "query"
     PARAMETER = "query parameter"
     HEADER = "header"
-    NAMES = "names of all headers"
     COOKIE = "cookie"
     HOST = "host"
     AUTHORITY = "host and port"

@@ -225,9 +225,6 @@ class Run:
                 return self._names_of_headers(original=original)
             case Subject.VERSION:
                 return request.version
-            case Subject.NAMES:
-                headers = request.headers if original else self.headers
-                return "\n".join(name for name, _ in headers)
             case Subject.HOST | Subject.AUTHORITY:
                 found = self.lines("host", original=original)
                 authority = found if isinstance(found, Unsure) else found[0] if found else None
