@@ -8,7 +8,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import StrEnum
 from inspect import getdoc
 from pathlib import Path
@@ -21,6 +21,7 @@ from wsprobe.rules import config
 
 DOCS = Path(__file__).parent
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+NULL = {"type": "null"}
 SCALARS = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
 Json = dict[str, Any]
@@ -71,15 +72,22 @@ def _object(record: type, parts: dict[str, Json]) -> Json:
     return {
         "description": _description(record),
         "type": "object",
-        "properties": {field.name: _of(hints[field.name], parts) for field in fields(record)},
-        "required": [field.name for field in fields(record) if field.default is MISSING],
+        "properties": {field.name: _field(field, hints, parts) for field in fields(record)},
+        "required": [field.name for field in fields(record) if field.default is MISSING or "always" in field.metadata],
     }
+
+
+def _field(field: Field[Any], hints: Json, parts: dict[str, Json]) -> Json:
+    """The schema of one field; where None is written as a word, that word stands for it."""
+    made = _of(hints[field.name], parts)
+    word = field.metadata.get("none")
+    return made if word is None else {"anyOf": [*(each for each in made["anyOf"] if each != NULL), {"const": word}]}
 
 
 def _of(kind: Any, parts: dict[str, Json]) -> Json:  # noqa: ANN401  a type, or what typing makes of one
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
-        return {"anyOf": [_of(each, parts) for each in arguments if each is not type(None)] + [{"type": "null"}]}
+        return {"anyOf": [_of(each, parts) for each in arguments if each is not type(None)] + [NULL]}
     if origin is tuple and arguments[-1] is Ellipsis:
         return {"type": "array", "items": _of(arguments[0], parts)}
     if origin is tuple:

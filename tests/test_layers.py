@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "wsprobe"
 LAYERS = {
-    0: ("model", "closecodes", "inspection"),
+    0: ("model", "parts", "closecodes", "inspection"),
     1: [
         "codec",
         "credentials",
@@ -29,7 +29,7 @@ LAYERS = {
     ],
     2: ("path", "wording", "lb", "trials", "stacks", "ladder", "defaults"),
     3: ("rules",),
-    4: ("diagnose", "meet", "controls"),
+    4: ("diagnose", "meet", "controls", "examine", "silences", "veil"),
     5: ("net", "reports"),
     6: ("cli", "__main__"),
 }

@@ -1,18 +1,20 @@
 """Records to JSON Lines and back: one generic codec over the dataclasses of `model`, with limits for what is read.
 
 Encoding and decoding follow the types: dataclass to object, tuple to array, enum to its value. A field that holds its
-default is left out. What is read is checked field by field; unknown fields of a newer writer are passed over.
+default is left out, unless its metadata say `always`; `none` in them is what None is written as. What is read is
+checked field by field; unknown fields of a newer writer are passed over.
 """
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import StrEnum
 from functools import cache, lru_cache
 from operator import attrgetter, is_
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from wsprobe.inspection import Inspection
 from wsprobe.model import Observation, Recorder, Report, Reports, Trace
 
 SCHEMAS = {
@@ -20,6 +22,7 @@ SCHEMAS = {
     "wsprobe.trace/1": Trace,
     "wsprobe.report/1": Report,
     "wsprobe.reports/1": Reports,
+    "wsprobe.inspection/1": Inspection,
 }
 """The documents that are written, by the name in their `schema` field."""
 
@@ -45,7 +48,10 @@ class DecodeError(ValueError):
     """A document that is none of ours; the text says where and why."""
 
 
-def encode(record: Observation | Trace | Report | Reports) -> Json:
+Document = Observation | Trace | Report | Reports | Inspection
+
+
+def encode(record: Document) -> Json:
     """A document with its schema name, ready for JSON."""
     kind: type = type(record)
     body: Json = _encoder(kind)(record)
@@ -93,7 +99,7 @@ def encode_line(observation: Observation) -> bytes:
     return LineEncoder().encode(observation)
 
 
-def decode(document: object) -> Observation | Trace | Report | Reports:
+def decode(document: object) -> Document:
     """The record that a parsed JSON document holds; DecodeError if it holds none that this version reads."""
     if not isinstance(document, dict):
         msg = "not a JSON object"
@@ -163,8 +169,8 @@ def _object_encoder(kind: type) -> Codec:
 def _values_encoder(kind: type, names: Iterable[str]) -> Codec:
     """Encodes the values of those fields of a record, which are given in that order."""
     hints = get_type_hints(kind)
-    defaults = {field.name: field.default for field in fields(kind)}
-    plan = [(name, defaults[name] is MISSING, defaults[name], _encoder(hints[name])) for name in names]
+    each = {field.name: field for field in fields(kind)}
+    plan = [(name, _is_written(each[name]), each[name].default, _field_encoder(each[name], hints)) for name in names]
 
     def encode_values(values: tuple[Any, ...]) -> Json:
         result = {}
@@ -175,6 +181,23 @@ def _values_encoder(kind: type, names: Iterable[str]) -> Codec:
         return result
 
     return encode_values
+
+
+def _is_written(field: Field[Any]) -> bool:
+    """Whether a field is written even where it holds its default."""
+    return field.default is MISSING or "always" in field.metadata
+
+
+def _field_encoder(field: Field[Any], hints: dict[str, Any]) -> Codec:
+    encoder = _encoder(hints[field.name])
+    none = field.metadata.get("none")
+    return encoder if none is None else lambda value: none if value is None else encoder(value)
+
+
+def _field_decoder(field: Field[Any], hints: dict[str, Any]) -> Codec:
+    decoder = _decoder(hints[field.name])
+    none = field.metadata.get("none")
+    return decoder if none is None else lambda value: None if value == none else decoder(value)
 
 
 def _without_none(kind: Any) -> Any:  # noqa: ANN401  a type, or what typing makes of one
@@ -220,7 +243,7 @@ def _tuple_decoder(args: tuple[Any, ...]) -> Codec:
 
 def _object_decoder(kind: type) -> Codec:
     hints = get_type_hints(kind)
-    plan = [(field.name, field.default is MISSING, _decoder(hints[field.name])) for field in fields(kind)]
+    plan = [(field.name, field.default is MISSING, _field_decoder(field, hints)) for field in fields(kind)]
 
     def decode_object(value: object) -> object:
         document = _checked(value, dict)

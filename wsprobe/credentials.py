@@ -7,8 +7,10 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
-from wsprobe.model import Jwt
+if TYPE_CHECKING:
+    from wsprobe.model import Jwt
 
 _SECRET_NAME = re.compile(
     r"token|key|secret|auth|session|passw|passphrase|pwd|ticket|jwt|credential|signature|^sig$|^code$|bearer"
@@ -174,8 +176,10 @@ def _decoded(secret: str) -> str | None:
     return None
 
 
-def read_jwt(token: str) -> Jwt | None:
+def read_jwt(token: str) -> "Jwt | None":
     """What the header and the claims of a token say, None where it is no token. Nothing is verified."""
+    from wsprobe.model import Jwt  # only who reads tokens pays for the records
+
     parts = token.split(".")
     header = _json_part(parts[0])
     if header is None or not isinstance(header.get("alg"), str):

@@ -4,10 +4,10 @@ Everything here is text that may be shown: values of secrets were replaced befor
 times are seconds. A place of None is the proxy's own default: no line of the config says so.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from wsprobe.model import Line, Message, Replaced, Severity
+from wsprobe.parts import Line, Message, Replaced, Severity
 
 
 class Change(StrEnum):
@@ -50,9 +50,9 @@ class Timeout:
     kind: Timer
     name: str
     seconds: float | None
-    place: Line | None
-    resets_on: str = ""
-    applies: bool = True
+    place: Line | None = field(metadata={"none": "default"})
+    resets_on: str = field(default="", metadata={"always": True})
+    applies: bool = field(default=True, metadata={"always": True})
     why: str = ""
     ends: str = ""
 
@@ -172,6 +172,6 @@ class Inspection:
     findings: tuple[ConfigFinding, ...]
     unread: tuple[Unknown, ...]
     problems: tuple[Problem, ...]
-    prediction: Prediction | None = None
-    silenced: tuple[Silenced, ...] = ()
+    prediction: Prediction | None
+    silenced: tuple[Silenced, ...]
     redactions: tuple[Replaced, ...] = ()

@@ -7,8 +7,9 @@ A field with a default is left out of JSON while it holds that default; a field 
 from dataclasses import dataclass
 from enum import StrEnum
 
-Header = tuple[str, str]
-"""Name and value as they stood on the wire: octets as latin-1, case and order kept, optional whitespace off."""
+from wsprobe.parts import Body, Confidence, Header, Line, Message, Replaced, Severity
+
+__all__ = ["Body", "Confidence", "Header", "Line", "Message", "Replaced", "Severity"]  # beside all that is defined here
 
 
 class Sender(StrEnum):
@@ -45,22 +46,6 @@ class State(StrEnum):
     ALTERED = "altered"
     UNCOMPARED = "present, not compared"
     UNOBSERVED = "not observed"
-
-
-class Confidence(StrEnum):
-    """How far the observations carry a finding; the words are used for nothing else."""
-
-    PROVEN = "proven"
-    LIKELY = "likely"
-    POSSIBLE = "possible"
-
-
-class Severity(StrEnum):
-    """How much a finding matters for the connection."""
-
-    ERROR = "error"
-    WARNING = "warning"
-    NOTE = "note"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,24 +98,6 @@ class TlsEnds:
 
     client: Tls | None = None
     server: Tls | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Body:
-    """The body of a refused upgrade: text where it is text, its size on the wire, and whether it was cut."""
-
-    text: str | None
-    size: int
-    cut: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """The head of a request or response (RFC 9112, 2.1), with the body only where an upgrade was refused."""
-
-    start_line: str
-    headers: tuple[Header, ...]
-    body: Body | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -363,20 +330,6 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """A place in a config: the file as it was named, the line, where on it, and the text of that line.
-
-    `length` is how many characters from `column` on are meant, 0 where it is the rest of the line.
-    """
-
-    path: str
-    line: int
-    text: str
-    column: int = 1
-    length: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """The result of one rule.
 
@@ -430,15 +383,6 @@ class Row:
     name: str
     cells: tuple[Cell, ...]
     note: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replaced:
-    """A line of the redaction manifest: what was replaced, where, how often."""
-
-    what: str
-    where: str
-    times: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

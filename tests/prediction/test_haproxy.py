@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.prediction import Tally, compare, examples
 from wsprobe.lb.predict import Request
-from wsprobe.model import Header
+from wsprobe.parts import Header
 
 PROXY = "haproxy"
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="

@@ -18,6 +18,7 @@ COMMANDS = {
     "record": "record at a hop: a relay that passes every byte on untouched",
     "origin": "a stand-in backend that checks the token and tells what arrived",
     "diagnose": "join and judge what recorders saw, of anyone's traffic",
+    "inspect": "read load balancer configs, and say per route what happens to an upgrade",
     "report": "render a saved trace or report",
     "explain": "a close code or a rule in words",
     "token": "what a JSON Web Token says, and whether it would verify",

@@ -4,12 +4,10 @@ import argparse
 import os
 import re
 import shlex
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsprobe.cli import UsageError
-from wsprobe.redact import redact_text
 
 if TYPE_CHECKING:
     from yarl import URL
@@ -19,8 +17,13 @@ _BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
 _SCHEME = re.compile(r"^bearer(\s+|$)", re.IGNORECASE)
 _IN_BEARER = re.compile(r"[A-Za-z0-9._~+/=-]")
 _BAD_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_OWN = frozenset({"sec-websocket-key", "traceparent"})
-_FRAMING = frozenset({"content-length", "transfer-encoding"})
+_RESERVED = {
+    **dict.fromkeys(
+        ("sec-websocket-key", "traceparent"), "this header carries the trace id, which joins what the hops saw"
+    ),
+    **dict.fromkeys(("content-length", "transfer-encoding"), "an upgrade has no body"),
+}
+"""What a probe's request cannot be given, and why."""
 _PAGE_CAN = frozenset({"cookie", "origin", "sec-websocket-protocol", "user-agent", "accept-language"})
 _MAX_FILE = 1024 * 1024
 _COMMAND_SECONDS = 30
@@ -47,6 +50,15 @@ def header_arguments(parser: argparse.ArgumentParser) -> None:
 
 def headers_for(options: argparse.Namespace, url: "URL") -> tuple[tuple[str, str], ...]:
     """The headers that the options ask for, in their order; UsageError where one cannot be sent."""
+    headers = given_headers(options, url)
+    for name, _ in headers:
+        if name.lower() in _RESERVED:
+            raise UsageError(f"-H {name}: {_RESERVED[name.lower()]}")
+    return headers
+
+
+def given_headers(options: argparse.Namespace, url: "URL") -> tuple[tuple[str, str], ...]:
+    """The same, also those that a probe cannot send: for a request that is not sent."""
     lines: list[str] = []
     for given in options.header:
         lines += read_text(given[1:]).splitlines() if given.startswith("@") else [given]
@@ -66,13 +78,11 @@ def _header(line: str) -> tuple[str, str]:
     name, colon, value = line.partition(":")
     value = value.strip(" \t")
     if not colon or not _TOKEN.fullmatch(name):
+        from wsprobe.redact import redact_text
+
         raise UsageError(f"-H {redact_text(line[:80])!r} is no header: it needs NAME: VALUE, and a name without spaces")
     if _BAD_VALUE.search(value):
         raise UsageError(f"-H {name}: the value has a control character (CR, LF or the like) in it")
-    if name.lower() in _OWN:
-        raise UsageError(f"-H {name}: this header carries the trace id, which joins what the hops saw")
-    if name.lower() in _FRAMING:
-        raise UsageError(f"-H {name}: an upgrade has no body")
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -137,6 +147,8 @@ def _checked(text: str, what: str) -> str:
 
 
 def _printed(command: str) -> str:
+    import subprocess
+
     try:
         words = shlex.split(command)
     except ValueError as error:  # a quote that does not close

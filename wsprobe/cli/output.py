@@ -1,21 +1,17 @@
 """Where a result goes: stdout in one format, and files whose suffix picks theirs."""
 
 import argparse
-import errno
-import os
-import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from wsprobe.cli import UsageError
+from wsprobe.cli.writing import check_writable, save, say, screen
 from wsprobe.model import Report, Reports, Severity
 from wsprobe.reports import by_suffix, formats
 
 _RANKS = {Severity.ERROR: 2, Severity.WARNING: 1, Severity.NOTE: 0}
 _FOLDER_FILES = ("report.json", "report.md")
 TRACE_FILE = "trace.json"
-_ASCII = str.maketrans("✓✗≠·─▶┄│┊…→", "+x!.->.|:~>")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,13 +47,7 @@ def check(options: argparse.Namespace) -> None:
             raise UsageError(f"{path}: the suffix names no format; use one of {known}, or a folder")
         elif not path.parent.is_dir():
             raise UsageError(f"{path}: there is no folder {path.parent}")
-        _check_writable(path)
-
-
-def _check_writable(path: Path) -> None:
-    target = path if path.exists() else path.parent
-    if not os.access(target, os.W_OK):
-        raise UsageError(f"{path}: cannot be written: {os.strerror(errno.EACCES)}")
+        check_writable(path)
 
 
 def write(result: Report | Reports, options: argparse.Namespace) -> int:
@@ -69,10 +59,10 @@ def write(result: Report | Reports, options: argparse.Namespace) -> int:
     for path in options.output:
         for file, text in _files(path, result):
             try:
-                _save(file, text)
+                save(file, text)
             except OSError as error:
                 failed.append(f"{file}: cannot be written: {error.strerror}")
-    _print(result, options.format)
+    say(_for_terminal(result) if options.format == "terminal" else rendered(result, options.format))
     if failed:
         raise UsageError("; ".join(failed))
     return status(result, options.fail_on)
@@ -96,24 +86,10 @@ def rendered(result: Report | Reports, name: str) -> str:
     return module.render(result) if isinstance(result, Report) else module.render_all(result)
 
 
-def _print(result: Report | Reports, name: str) -> None:
-    """The result on stdout: colour for a person who wants it, and no sign that the stream cannot carry."""
-    text = rendered(result, name) if name != "terminal" else _for_terminal(result)
-    encoding = sys.stdout.encoding or "ascii"
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        text = text.translate(_ASCII).encode(encoding, "backslashreplace").decode(encoding)
-    sys.stdout.write(text)
-    sys.stdout.flush()
-
-
 def _for_terminal(result: Report | Reports) -> str:
     from wsprobe.reports import terminal
 
-    person = sys.stdout.isatty()
-    colour = person and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    width = shutil.get_terminal_size((100, 40)).columns if person else 100
+    width, colour = screen()
     if isinstance(result, Report):
         return terminal.render(result, width=width, colour=colour)
     return terminal.render_all(result, width=width, colour=colour)
@@ -130,9 +106,3 @@ def status(result: Report | Reports, fail_on: str) -> int:
 
 def _is_folder(path: Path) -> bool:
     return path.is_dir() or not path.suffix
-
-
-def _save(path: Path, text: str) -> None:
-    """Private, like the records: a report names internal hosts."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)

@@ -10,7 +10,7 @@ from typing import Self
 
 from wsprobe.inspection import Problem, Unknown
 from wsprobe.lb.source import ReadError, Source
-from wsprobe.model import Line
+from wsprobe.parts import Line
 
 SECTIONS = frozenset(
     {

@@ -27,7 +27,7 @@ from wsprobe.lb.expressions import (
     header,
 )
 from wsprobe.lb.model import Answer, Assign, Edit, Like, Limit, Measure, Named, Op, Spoil, Step
-from wsprobe.model import Line
+from wsprobe.parts import Line
 
 NOMINATES_UPGRADE = Test(header("Connection", Lines.ANY_MEMBER), How.EQUALS, ("upgrade",), ignore_case=True)
 ASKS_WEBSOCKET = Test(

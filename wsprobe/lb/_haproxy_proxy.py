@@ -9,7 +9,7 @@ from wsprobe.lb._haproxy_grammar import PROXIES, Directive, Section, Word
 from wsprobe.lb._haproxy_samples import Scope
 from wsprobe.lb.expressions import Condition
 from wsprobe.lb.model import Bind
-from wsprobe.model import Line
+from wsprobe.parts import Line
 
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _TIME = re.compile(r"(\d+)(us|ms|s|m|h|d)?")

@@ -39,7 +39,7 @@ from wsprobe.lb.model import (
     Upstream,
 )
 from wsprobe.lb.predict import Run, upgrade
-from wsprobe.model import Line
+from wsprobe.parts import Line
 
 _MAX_CHOICES = 200  # backends that a name made from the request may be
 

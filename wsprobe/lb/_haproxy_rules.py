@@ -40,7 +40,7 @@ from wsprobe.lb.model import (
     Spoil,
     Step,
 )
-from wsprobe.model import Line
+from wsprobe.parts import Line
 
 QUERY = Of(Subject.QUERY)
 WITH_QUERY = Cases(((Test(QUERY, How.EXISTS), Join((Text("?"), QUERY))),), Text(""))

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from wsprobe.lb.source import ReadError, Source
-from wsprobe.model import Line
+from wsprobe.parts import Line
 
 MAX_DEPTH = 200
 """How deep a document may be nested; none that a proxy reads comes near."""

@@ -12,7 +12,7 @@ from wsprobe.lb._haproxy_routes import Routes, Settings
 from wsprobe.lb.expressions import Condition, How, OneOf, Piece, Test, Undecided, both, header
 from wsprobe.lb.model import Config, Limit
 from wsprobe.lb.source import ReadError, Source
-from wsprobe.model import Line
+from wsprobe.parts import Line
 
 NAME = "haproxy"
 VERSION = "2.6"

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from wsprobe.inspection import Problem, Timeout, Unknown
 from wsprobe.lb.expressions import ALWAYS, Condition, Value
-from wsprobe.model import Line
+from wsprobe.parts import Line
 
 # Which headers a step is about. Names are compared without case.
 

@@ -37,7 +37,7 @@ from wsprobe.lb.model import (
     Stall,
     Step,
 )
-from wsprobe.model import Header, Line, Message
+from wsprobe.parts import Header, Line, Message
 
 MAX_REROUTES = 10
 """How often a route is chosen anew for one request; a proxy that does not stop there itself answers 500."""
@@ -329,8 +329,8 @@ class Run:
             protocol, "HTTP/2"
         )
         target = "?" if self.target_unsure else self.target
-        # Space around a value is lost to whoever parses it (RFC 9110, 5.5).
-        known = tuple((name, value.strip(" \t")) for name, value in self.headers if not self._doubt(name.lower()))
+        # Spaces around a value are no part of it, wherever they come from (RFC 9110, 5.5).
+        known = tuple((name, text.strip(" \t")) for name, text in self.headers if not self._doubt(name.lower()))
         method = "?" if self.method_unsure else self.method
         return Message(start_line=f"{method} {target} {version}", headers=known)
 

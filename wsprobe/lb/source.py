@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wsprobe.inspection import Problem
-from wsprobe.model import Line
+from wsprobe.parts import Line
 
 MAX_FILE = 16 * 1024 * 1024
 """Octets of the longest file that is read."""
@@ -38,6 +38,8 @@ class Files:
     root: Path
     opened: set[Path] = field(default_factory=set)
     octets: int = 0
+    sources: dict[str, "Source"] = field(default_factory=dict)
+    """What was opened, by the name that it is shown under."""
 
     def open(self, path: Path, shown: str | None = None) -> "Source":
         """A file as text; ReadError where it is outside the root, too long, binary, or not there."""
@@ -51,7 +53,9 @@ class Files:
             raise ReadError(shown, f"lies outside of {_shown(self.root)}; --root widens what may be opened")
         if len(self.opened) >= MAX_FILES:
             raise ReadError(shown, f"not opened: more than {MAX_FILES} files")
-        return Source(shown, self._text(real, shown), self, real)
+        source = Source(shown, self._text(real, shown), self, real)
+        self.sources[shown] = source
+        return source
 
     def _text(self, real: Path, shown: str) -> str:
         self.opened.add(real)
@@ -111,8 +115,10 @@ class Source:
     def at(self, line: int, column: int = 0, length: int = 0) -> Line:
         """A place; without a column, the first character of the line that is no space."""
         text = self.lines[line - 1].rstrip("\r") if 0 < line <= len(self.lines) else ""
-        column = column or len(text) - len(text.lstrip()) + 1
-        return Line(path=self.path, line=line, text=text.strip(), column=column, length=length)
+        indent = len(text) - len(text.lstrip())
+        return Line(
+            path=self.path, line=line, text=text.strip(), column=column or indent + 1, length=length, indent=indent
+        )
 
     def include(self, pattern: str, base: Path | None = None) -> Iterator["Source | Problem"]:
         """The files that this one includes by that path or pattern, relative to `base` (default: its own folder)."""
@@ -135,7 +141,9 @@ def decoded(octets: bytes, shown: str) -> str:
 def from_text(text: str, path: str = "<stdin>", root: Path | None = None) -> Source:
     """A config that stands in no file; what it includes is looked for below `root` (default: this folder)."""
     base = (root or Path.cwd()).resolve()
-    return Source(path, text, Files(base), base / "stdin")
+    source = Source(path, text, Files(base), base / "stdin")
+    source.files.sources[path] = source
+    return source
 
 
 def _shown(path: Path) -> str:

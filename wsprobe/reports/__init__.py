@@ -8,9 +8,10 @@ import pkgutil
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import PurePath
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
-from wsprobe.model import Report, Reports
+if TYPE_CHECKING:
+    from wsprobe.model import Report, Reports
 
 
 class Format(Protocol):
@@ -19,10 +20,10 @@ class Format(Protocol):
     NAME: str
     SUFFIX: str
 
-    def render(self, report: Report) -> str:
+    def render(self, report: "Report") -> str:
         """One report as text."""
 
-    def render_all(self, reports: Reports) -> str:
+    def render_all(self, reports: "Reports") -> str:
         """The reports of several connections as text: their summary, then each kind of problem."""
 
 
@@ -30,7 +31,8 @@ class _Formats(Mapping[str, Format]):
     """The formats by name, sorted; each is imported when it is taken out."""
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(info.name for info in pkgutil.iter_modules(__path__) if not info.name.startswith("_")))
+        modules = (info.name for info in pkgutil.iter_modules(__path__) if not info.ispkg)
+        return iter(sorted(name for name in modules if not name.startswith("_")))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

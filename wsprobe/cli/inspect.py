@@ -1,0 +1,221 @@
+"""`wsprobe inspect`: what load balancer configs do to an upgrade, and what is wrong with it."""
+
+import argparse
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wsprobe.cli import UsageError, one_line
+from wsprobe.cli.configs import Way, find
+from wsprobe.cli.configuration import FAIL_ON, Configuration, load
+from wsprobe.cli.headeroptions import given_headers, header_arguments
+from wsprobe.cli.writing import check_writable, save, say, screen
+from wsprobe.inspection import Inspection, Problem
+from wsprobe.lb import kinds
+from wsprobe.reports import config as reports
+
+if TYPE_CHECKING:
+    from wsprobe.examine import Query
+    from wsprobe.lb.predict import Request
+    from wsprobe.parts import Header
+
+_OWN = frozenset({"host", "upgrade", "connection", "sec-websocket-key", "sec-websocket-version"})
+"""What every upgrade has."""
+
+_WEEK = 7 * 24 * 3600
+_VERSION = re.compile(r"v?\d+(\.\d+){0,3}[\w.+-]*")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """What may be asked."""
+    add = parser.add_argument
+    add("paths", metavar="PATH", nargs="+", help="a config, a folder that is walked, or - for stdin")
+    add("--as", dest="kind", choices=kinds(), help="what the files are, where that is not to be recognised")
+    add("--root", metavar="DIR", type=Path, help="includes are opened below this folder (default: that of PATH)")
+    add("--lb-version", metavar="KIND=VERSION", action="append", default=[], help="a proxy's version: nginx=1.22")
+    add("--ping", metavar="SECONDS", type=_seconds, help="how often clients ping: a shorter idle timer is told")
+    add("--predict", metavar="URL-OR-PATH", help="this request as the upstream will receive it")
+    header_arguments(parser)
+    add = parser.add_argument_group("the result").add_argument
+    add("--select", metavar="RULE,…", action="append", default=[], help="only these rules")
+    add("--ignore", metavar="RULE,…", action="append", default=[], help="all rules but these")
+    add("--fail-on", choices=FAIL_ON, help="exit with 1 from this severity on (default: error)")
+    add("--format", choices=reports.formats(), default="terminal", help="what stdout gets")
+    add(
+        "-o",
+        "--output",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        default=[],
+        help="also write a file, whose suffix picks the format: .json, .sarif, .txt",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """0 or 1 by --fail-on; 2 where something could not be read, after all that was read was told."""
+    from wsprobe.examine import examine
+
+    for path in options.output:
+        _check(path)
+    settings = _settled(options)
+    query = _query(options, settings)
+    way = Way(kind=options.kind, versions=settings.versions, root=settings.root, exclude=settings.exclude)
+    found = find(options.paths, way)
+    inspection = examine(found.configs, found.sources, query, found.problems, found.passed_over)
+    failed = _write(inspection, options)
+    for problem in (*map(_told, inspection.problems), *failed):
+        print(f"wsprobe inspect: {one_line(problem)}", file=sys.stderr)
+    if inspection.problems or failed:
+        return 2
+    return int(settings.fail_on != "never" and _fails(inspection, settings.fail_on))
+
+
+def _fails(inspection: Inspection, fail_on: str) -> bool:
+    from wsprobe.examine import RANKS
+    from wsprobe.parts import Severity
+
+    return any(RANKS[finding.severity] >= RANKS[Severity(fail_on)] for finding in inspection.findings)
+
+
+def _told(problem: Problem) -> str:
+    where = ":".join(str(part) for part in (problem.path, problem.line, problem.column) if part)
+    return f"{where}: {problem.message}"
+
+
+# What was asked.
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0 < value <= _WEEK:
+        raise argparse.ArgumentTypeError(f"{text} is not more than 0 and at most a week")
+    return value
+
+
+def _settled(options: argparse.Namespace) -> Configuration:
+    """The configuration of the project, with what the command line says in its place."""
+    found = load()
+    if options.root is not None and not options.root.is_dir():
+        raise UsageError(f"--root: {options.root} is no folder")
+    given = {
+        "select": _rules("--select", options.select),
+        "ignore": _rules("--ignore", options.ignore),
+        "fail_on": options.fail_on,
+        "ping": options.ping,
+        "root": options.root,
+    }
+    settings = {name: value for name, value in given.items() if value}
+    return replace(found, **settings, versions={**found.versions, **_versions(options.lb_version)})
+
+
+def _rules(option: str, given: Sequence[str]) -> tuple[str, ...]:
+    names = tuple(name.strip() for each in given for name in each.split(",") if name.strip())
+    if not names:
+        return ()
+    from wsprobe.examine import all_rules
+
+    unknown = next((name for name in names if name not in all_rules()), None)
+    if unknown is not None:
+        raise UsageError(f"{option}: there is no rule {unknown[:80]!r}; the rules are {', '.join(all_rules())}")
+    return names
+
+
+def _versions(given: Sequence[str]) -> Mapping[str, str]:
+    versions = {}
+    for each in given:
+        kind, equals, version = each.partition("=")
+        if not equals or kind not in kinds() or not _VERSION.fullmatch(version):
+            known = ", ".join(kinds())
+            raise UsageError(f"--lb-version {each[:80]!r}: it needs KIND=VERSION, as nginx=1.22; kinds are {known}")
+        versions[kind] = version
+    return versions
+
+
+def _query(options: argparse.Namespace, settings: Configuration) -> "Query":
+    from wsprobe.examine import Query
+    from wsprobe.rules.config import Asked
+
+    request = _request(options)
+    headers = request.headers if request else ()
+    asked = Asked(
+        ping=settings.ping,
+        token=_longest_credential(headers),
+        headers=tuple(dict.fromkeys(name for name, _ in headers if name.lower() not in _OWN)),
+        paths=(request.target,) if request else (),
+    )
+    return Query(asked=asked, request=request, select=frozenset(settings.select), ignore=frozenset(settings.ignore))
+
+
+def _longest_credential(headers: "tuple[Header, ...]") -> int | None:
+    from wsprobe.credentials import is_secret_name
+
+    return max((len(value.encode()) for name, value in headers if is_secret_name(name)), default=None)
+
+
+def _request(options: argparse.Namespace) -> "Request | None":
+    """The upgrade that --predict asks about."""
+    if options.predict is None:
+        given = [options.header, options.bearer_env, options.bearer_file, options.bearer_cmd, options.as_browser]
+        if any(given):
+            raise UsageError("headers are those of the request that --predict asks about: give --predict too")
+        return None
+    from yarl import URL
+
+    from wsprobe.cli.asked import parse_url
+    from wsprobe.lb.predict import request_for
+
+    text: str = options.predict
+    if text.startswith("/") and not text.startswith("//"):
+        if options.as_browser:
+            raise UsageError("--as-browser needs a URL: a browser sends the Origin of its page")
+        if not text.isprintable() or " " in text:
+            raise UsageError("--predict: the path has a space or a control character in it")
+        return request_for(text, given_headers(options, URL()))
+    url = parse_url(text, "--predict URL", ("ws", "wss", "http", "https"))
+    headers = given_headers(options, url)
+    if url.user is not None:
+        from base64 import b64encode
+
+        pair = b64encode(f"{url.user}:{url.password or ''}".encode()).decode()
+        headers = (*headers, ("Authorization", f"Basic {pair}"))
+    return request_for(text, headers)
+
+
+# Where it goes.
+
+
+def _check(path: Path) -> None:
+    """Refuses a file that cannot be written before anything is read."""
+    if reports.by_suffix(path) is None:
+        known = ", ".join(sorted(suffix for name in reports.formats() for suffix in reports.load(name).SUFFIXES))
+        raise UsageError(f"{path}: the suffix names no format; use one of {known}")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {path.parent}")
+    check_writable(path)
+
+
+def _write(inspection: Inspection, options: argparse.Namespace) -> list[str]:
+    """Writes the result everywhere it was asked for; what could not be written, a line each."""
+    failed = []
+    for path in options.output:
+        text = reports.load(reports.by_suffix(path) or "json").render(inspection)
+        try:
+            save(path, text)
+        except OSError as error:
+            failed.append(f"{path}: cannot be written: {error.strerror}")
+    if options.format != "terminal":
+        say(reports.load(options.format).render(inspection))
+    elif inspection.configs:
+        from wsprobe.reports.config import terminal
+
+        width, colour = screen()
+        # stderr has the problems, a line each
+        say(terminal.render(replace(inspection, problems=()), width=width, colour=colour))
+    return failed

@@ -1,0 +1,44 @@
+"""Text to stdout and to files: only signs that a stream can carry, and files that are private."""
+
+import errno
+import os
+import sys
+from pathlib import Path
+
+from wsprobe.cli import UsageError
+
+_ASCII = str.maketrans("✓✗≠·─▶┄│┊…→├└", "+x!.->.|:~>|`")
+
+
+def check_writable(path: Path) -> None:
+    """Refuses a file or folder that cannot be written, or made."""
+    target = path if path.exists() else path.parent
+    if not os.access(target, os.W_OK):
+        raise UsageError(f"{path}: cannot be written: {os.strerror(errno.EACCES)}")
+
+
+def say(text: str) -> None:
+    """A text on stdout, with signs that the stream cannot carry in ASCII."""
+    encoding = sys.stdout.encoding or "ascii"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = text.translate(_ASCII).encode(encoding, "backslashreplace").decode(encoding)
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def screen() -> tuple[int, bool]:
+    """How many columns stdout has, and whether it gets colour: for a person who wants it."""
+    if not sys.stdout.isatty():
+        return 100, False
+    import shutil
+
+    colour = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return shutil.get_terminal_size((100, 40)).columns, colour
+
+
+def save(path: Path, text: str) -> None:
+    """Writes a file that is private, like the records: a report names internal hosts."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)

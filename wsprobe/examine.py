@@ -1,0 +1,216 @@
+"""Configs in, an inspection out: what each route does to an upgrade, what is wrong with it, and what is silenced.
+
+Pure. It is the one place where what configs say becomes what is shown, so everything goes through the veil here.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
+
+from wsprobe import __version__
+from wsprobe.inspection import (
+    ConfigFinding,
+    ConfigView,
+    Handling,
+    Inspection,
+    Prediction,
+    Problem,
+    RouteView,
+    Silenced,
+    Timeout,
+    Unknown,
+)
+from wsprobe.lb import secrets
+from wsprobe.lb.model import Config, Edit, Gate, Limit, Listener, Named, Op, Route
+from wsprobe.lb.predict import Request, predict, steps_of
+from wsprobe.lb.source import Source
+from wsprobe.parts import Line, Severity
+from wsprobe.rules.config import Asked, Passage, judge
+from wsprobe.rules.config import names as rule_names
+from wsprobe.silences import NAMES as SILENCE_RULES
+from wsprobe.silences import silence, silences
+from wsprobe.veil import Veil
+
+RANKS = {Severity.ERROR: 2, Severity.WARNING: 1, Severity.NOTE: 0}
+
+_LOOKS = frozenset({Op.REMOVE, Op.RENAME, Op.REPLACE, Op.FIRST, Op.JOIN})
+"""What only shows on a request that has the header."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What the user wants to know: the request to predict, and which rules count (all where `select` is empty)."""
+
+    asked: Asked = field(default_factory=Asked)
+    request: Request | None = None
+    select: frozenset[str] = frozenset()
+    ignore: frozenset[str] = frozenset()
+
+    def counts(self, rule: str) -> bool:
+        """Whether the findings of a rule are wanted."""
+        return (not self.select or rule in self.select) and rule not in self.ignore
+
+
+def all_rules() -> tuple[str, ...]:
+    """The names of all rules that an inspection can have findings of, sorted."""
+    return tuple(sorted((*rule_names(), *SILENCE_RULES)))
+
+
+def examine(
+    configs: Sequence[Config],
+    sources: Mapping[str, Source],
+    query: Query,
+    problems: Iterable[Problem] = (),
+    passed_over: int = 0,
+) -> Inspection:
+    """All that there is to say about configs; `sources` are the files that they were read from, by name."""
+    found = [finding for finding in judge(configs, query.asked) if query.counts(finding.rule)]
+    comments = tuple(comment for source in sources.values() for comment in silences(source))
+    open_, silenced, said = silence(found, comments, wanted=query.counts)
+    findings = tuple(sorted((*open_, *(one for one in said if query.counts(one.rule))), key=_order))
+    told = [*problems, *(problem for config in configs for problem in config.problems)]
+    prediction, doubts = _predicted(configs, query.request)
+    inspection = Inspection(
+        version=__version__,
+        summary=_summary(configs, findings, silenced, told, passed_over),
+        configs=tuple(_config_view(config) for config in configs),
+        routes=tuple(route for config in configs for route in _routes(config, query.asked)),
+        findings=findings,
+        unread=tuple(unknown for config in configs for unknown in config.unread),
+        problems=(*dict.fromkeys(told), *doubts),
+        prediction=prediction,
+        silenced=tuple(silenced),
+    )
+    return _veiled(inspection, configs, sources)
+
+
+def _veiled(inspection: Inspection, configs: Sequence[Config], sources: Mapping[str, Source]) -> Inspection:
+    known = chain(
+        chain.from_iterable(secrets.values(source.text) for source in sources.values()),
+        chain.from_iterable(map(secrets.of_model, configs)),
+    )
+    veil = Veil(known)
+    hidden = veil.hide(inspection)
+    return replace(hidden, redactions=veil.manifest())
+
+
+def _order(finding: ConfigFinding) -> tuple[str, int, int, str]:
+    return finding.place.path, finding.place.line, -RANKS[finding.severity], finding.rule
+
+
+def _config_view(config: Config) -> ConfigView:
+    files = config.files or (config.path,)
+    return ConfigView(path=config.path, kind=config.kind, version=config.version, assumed=config.assumed, files=files)
+
+
+# Routes.
+
+
+def _routes(config: Config, asked: Asked) -> Iterator[RouteView]:
+    for listener in config.listeners:
+        for route in listener.routes:
+            looked = _all_headers(listener, route, asked)
+            passage = Passage(config=config, listener=listener, route=route, asked=looked)
+            yield _view(passage)
+
+
+def _view(passage: Passage) -> RouteView:
+    route, listener, prediction = passage.route, passage.listener, passage.prediction
+    passed = passage.handling in {Handling.PASSED, Handling.UNKNOWN}
+    return RouteView(
+        config=passage.config.path,
+        listener=listener.label,
+        match=route.label,
+        place=route.place,
+        upstream=_upstream(route),
+        upgrade=passage.handling,
+        edits=prediction.edits,
+        timeouts=tuple(map(_timeout, route.timeouts)) if passed else (),
+        auth=tuple(_gate(gate) for gate in passage.gates),
+        limits=tuple(map(_limit, (*listener.limits, *route.limits))),
+        unknown=prediction.unknown,
+    )
+
+
+def _all_headers(listener: Listener, route: Route, asked: Asked) -> Asked:
+    """With the headers that the route would remove, rename or rewrite, so that it can be seen."""
+    edits = [step for step in steps_of(listener, route) if isinstance(step, Edit) and step.op in _LOOKS]
+    named = [name for edit in edits if isinstance(edit.which, Named) for name in edit.which.names]
+    return replace(asked, headers=(*asked.headers, *dict.fromkeys(named)))
+
+
+def _upstream(route: Route) -> str:
+    if route.upstream is None:
+        return ""
+    scheme = "tls" if route.upstream.tls else ""
+    protocol = "as the client" if route.upstream.protocol == "client" else route.upstream.protocol
+    addresses = ", ".join(route.upstream.addresses)
+    return f"{addresses or 'an upstream'} ({', '.join(filter(None, (protocol, scheme)))})"
+
+
+def _timeout(timeout: Timeout) -> Timeout:
+    return timeout if timeout.resets_on else replace(timeout, resets_on="nothing")
+
+
+def _gate(gate: Gate) -> str:
+    returns = f", takes {', '.join(gate.returns)} from the answer" if gate.returns else ""
+    return f"{gate.kind} {gate.effect} {gate.header}{returns}{_at(gate.place)}"
+
+
+def _limit(limit: Limit) -> str:
+    answer = f"refused with {limit.status}" if limit.status else "refused"
+    return f"{limit.name}: {limit.most} {limit.measure}, {answer} above{_at(limit.place)}"
+
+
+def _at(place: Line | None) -> str:
+    return f" ({place.path}:{place.line})" if place else ""
+
+
+# The prediction.
+
+
+def _predicted(configs: Sequence[Config], request: Request | None) -> tuple[Prediction | None, tuple[Problem, ...]]:
+    """What becomes of the request in the config that takes it; a problem where several do."""
+    if request is None or not configs:
+        return None, ()
+    found = [predict(config, request) for config in configs]
+    taking = found if len(found) == 1 else [one for one in found if one.route is not None]
+    if len(taking) == 1:
+        one = taking[0]
+        return replace(one, timeouts=tuple(map(_timeout, one.timeouts))), ()
+    if taking:
+        where = ", ".join(one.config for one in taking)
+        why = f"--predict: {len(taking)} configs take {request.target} ({where}): give only the one that is meant"
+        return None, (Problem(path=taking[0].config, line=0, column=0, message=why),)
+    why = f"none of the {len(configs)} configs has a route that takes {request.target}"
+    unknown = Unknown(what="the route", why=why)
+    nothing = Prediction(reached=None, status=None, request=None, edits=(), timeouts=(), unknown=(unknown,))
+    return nothing, ()
+
+
+# The summary.
+
+
+def _summary(
+    configs: Sequence[Config],
+    findings: Sequence[ConfigFinding],
+    silenced: Sequence[Silenced],
+    problems: Sequence[Problem],
+    passed_over: int,
+) -> str:
+    routes = sum(len(listener.routes) for config in configs for listener in config.listeners)
+    counts = [_count(sum(one.severity is severity for one in findings), severity) for severity in RANKS]
+    told = ", ".join(filter(None, counts)) or "nothing wrong found"
+    parts = [
+        f"{_count(len(configs), 'config')}, {_count(routes, 'route')}: {told}" if configs else "no config was read",
+        f"{len(silenced)} silenced" if silenced else "",
+        f"{_count(len(problems), 'problem')} in reading" if problems else "",
+        f"{_count(passed_over, 'file')} passed over that {'is' if passed_over == 1 else 'are'} no config"
+        if passed_over
+        else "",
+    ]
+    return "; ".join(filter(None, parts))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}" if number else ""

@@ -1,0 +1,242 @@
+"""Traefik's routers: which ones an entry point has, in the order of priority, and what each makes of a request."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from wsprobe.inspection import Problem, Unknown
+from wsprobe.lb import _traefik_services as services
+from wsprobe.lb._traefik_chain import Chain, DisabledError
+from wsprobe.lb._traefik_middlewares import Scope, build
+from wsprobe.lb._traefik_paths import redirection
+from wsprobe.lb._traefik_proxy import Entry, entering, leaving, limits
+from wsprobe.lb._traefik_rule import HOST, Rule, RuleError, parsed
+from wsprobe.lb._traefik_tree import Setting
+from wsprobe.lb.expressions import Condition, How, Not, OneOf, Test, Undecided, both
+from wsprobe.lb.model import Answer, Bind, Listener, Opaque, Route
+from wsprobe.model import Line
+
+_OPTIONS = (
+    "entryPoints",
+    "middlewares",
+    "service",
+    "rule",
+    "ruleSyntax",
+    "priority",
+    "tls",
+    "observability",
+    "parentRefs",
+)
+MAX_RIVALS = 100
+"""How many routers of the same priority are looked at."""
+
+_NOT_FOUND = "no router takes the request"
+_INTERNAL_ENTRY = "traefik"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Router:
+    """One router, read: its settings, its rule, and its priority."""
+
+    name: str
+    provider: str
+    setting: Setting
+    rule: Rule
+    label: str
+    priority: int
+
+    @property
+    def place(self) -> Line:
+        """Where its rule is written."""
+        return (self.setting.get("rule") or self.setting).place
+
+
+@dataclass(slots=True)
+class Reading:
+    """What was read so far of a whole config, and what could not be."""
+
+    place: Line
+    version: int = 3
+    syntax: str = "v3"
+    scope: Scope = field(default_factory=Scope)
+    entries: list[Entry] = field(default_factory=list)
+    routers: list[Router] = field(default_factory=list)
+    unread: list[Unknown] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+
+    def problem(self, place: Line, message: str) -> None:
+        """Something that Traefik refuses."""
+        self.problems.append(Problem(path=place.path, line=place.line, column=place.column, message=message))
+
+    def router(self, setting: Setting, provider: str) -> None:
+        """Takes a router in; one whose rule is refused is a problem, and Traefik leaves it out."""
+        for name, found in setting.fields.items():
+            if name.lower() not in {option.lower() for option in _OPTIONS}:
+                self.unread.append(Unknown(what=name, why="not an option of a router that is known", place=found.place))
+        rule = setting.get("rule")
+        if rule is None or not rule.text:
+            self.problem(setting.place, f"the router {setting.name} has no rule")
+            return
+        try:
+            read = self._rule(setting, rule)
+        except RuleError as error:
+            self.problem(rule.place, f"the rule of the router {setting.name} is refused: {error}")
+            return
+        priority = setting.integer("priority") or len(rule.text.encode())
+        made = Router(
+            name=setting.name, provider=provider, setting=setting, rule=read, label=rule.text, priority=priority
+        )
+        self.routers.append(made)
+
+    def _rule(self, setting: Setting, rule: Setting) -> Rule:
+        if rule.unsure:
+            return Rule(Undecided(rule.text or "", rule.unsure))
+        syntax = setting.word("ruleSyntax") or self.syntax
+        return parsed(rule.text or "", syntax if self.version >= 3 and syntax in {"v2", "v3"} else self.syntax)
+
+    def listeners(self) -> Iterator[Listener]:
+        """What listens: each entry point, once for clients in the clear and once for those of TLS, if any."""
+        for entry in self.entries:
+            for tls in (False, True):
+                found = self._listener(entry, tls=tls)
+                if found:
+                    yield found
+
+    def _listener(self, entry: Entry, *, tls: bool) -> Listener | None:
+        default_tls = entry.option("http", "tls") is not None
+        taken = [
+            router
+            for router in self.routers
+            if self._serves(router, entry) and (router.setting.get("tls") is not None or default_tls) is tls
+        ]
+        taken.sort(key=lambda router: -router.priority)
+        routes = list(self._routes(taken, entry, tls=tls))
+        if default_tls is tls:
+            routes = [*self._redirection(entry), *routes]
+        if not routes and (tls or (default_tls and entry.setting)):
+            return None
+        label = f"{entry.name}{' with TLS' if tls else ''}"
+        return Listener(
+            label=label,
+            place=entry.setting.place if entry.setting else self.place,
+            binds=_binds(entry, tls=tls),
+            steps=tuple(entering(entry, tls=tls)),
+            routes=tuple(routes),
+            limits=limits(entry),
+            otherwise=Answer(status=404, why=_NOT_FOUND),
+        )
+
+    def _serves(self, router: Router, entry: Entry) -> bool:
+        named = router.setting.texts("entryPoints")
+        if named:
+            return entry.name in named
+        defaults = [each for each in self.entries if each.setting and each.setting.flag("asDefault")]
+        return entry in (defaults or [each for each in self.entries if each.name != _INTERNAL_ENTRY])
+
+    def _redirection(self, entry: Entry) -> Iterator[Route]:
+        """The router that an entry point has for a redirection of all requests."""
+        found = entry.option("http", "redirections", "entryPoint")
+        if found is None or not found.word("to"):
+            return
+        to = found.word("to")
+        target = next((each for each in self.entries if each.name == to), None)
+        if to.startswith(":"):
+            port: str | None = to[1:]
+        else:
+            port = str(_port(target) or "") if target else None
+        scheme = found.word("scheme") or "https"
+        permanent = found.flag("permanent", default=True)
+        steps = redirection(scheme, port or "", permanent=permanent, place=found.place)
+        if port is None:
+            self.problem(found.place, f"the entry point {to} does not exist")
+        yield Route(
+            label=f"all requests, sent to {to}",
+            match=Test(HOST, How.REGEX, ("^.+$",)),
+            place=found.place,
+            steps=steps,
+        )
+
+    def _routes(self, routers: list[Router], entry: Entry, *, tls: bool) -> Iterator[Route]:
+        rivals = _Rivals(routers)
+        for router in routers:
+            try:
+                route = self._route(router, entry, tls=tls)
+            except DisabledError as error:
+                self.problem(error.place, f"Traefik leaves the router {router.name} out: {error.reason}")
+                continue
+            yield replace(route, match=rivals.against(router, route.match))
+
+    def _route(self, router: Router, entry: Entry, *, tls: bool) -> Route:
+        chain = Chain(tls=tls, version=self.version)
+        named = router.setting.get("service")
+        if named is None or not named.text:
+            raise DisabledError("it has no service", router.setting.place)
+        shared = entry.setting.words("http", "middlewares") if entry.setting else []
+        build(shared, "file", self.scope, chain)
+        build(router.setting.words("middlewares"), router.provider, self.scope, chain)
+        target = services.resolved(named, router.provider, self.scope, chain)
+        if target.unsure:
+            chain.steps.append(Opaque(why=target.unsure, names=("Host",), place=target.place))
+            chain.notes.append(target.unsure)
+        chain.steps.extend(services.joined(target))
+        host, host_place = services.host(target)
+        appends = chain.appended and not (
+            entry.setting and entry.setting.flag("forwardedHeaders", "notAppendXForwardedFor")
+        )
+        chain.steps.extend(leaving(appended=appends, host=host, host_place=host_place))
+        self.unread += [each for each in chain.unread if each not in self.unread]
+        return Route(
+            label=f"{router.name}: {router.label}",
+            match=router.rule.condition,
+            place=router.place,
+            sample=router.rule.path,
+            sample_host=router.rule.host,
+            steps=tuple(chain.steps),
+            response=tuple(chain.response),
+            upstream=services.upstream(target),
+            timeouts=services.timeouts(target, entry),
+            notes=tuple(dict.fromkeys(chain.notes)),
+        )
+
+
+class _Rivals:
+    """Routers of the same priority: which of those that match gets a request is not settled."""
+
+    def __init__(self, routers: Iterable[Router]) -> None:
+        self.by_host: dict[tuple[str, int, str | None], list[Router]] = {}
+        for router in routers:
+            for host in (*(router.rule.hosts or ()), None):
+                key = (router.provider, router.priority, host)
+                self.by_host.setdefault(key, []).append(router)
+
+    def against(self, router: Router, match: Condition) -> Condition:
+        """A match where no router of the same priority could take the request as well."""
+        hosts = router.rule.hosts
+        found = [
+            each
+            for host in (hosts or (None,))
+            for each in self.by_host[router.provider, router.priority, host]
+            if each is not router
+        ]
+        if hosts:
+            anywhere = self.by_host[router.provider, router.priority, None]
+            found += [each for each in anywhere if each.rule.hosts is None]
+        if not found:
+            return match
+        unsettled = Undecided("priority", "another router has the same priority, and the order of the two changes")
+        if len(found) > MAX_RIVALS:
+            return both(match, unsettled)
+        others = OneOf(tuple(each.rule.condition for each in found))
+        return both(match, OneOf((Not(others), unsettled)))
+
+
+def _binds(entry: Entry, *, tls: bool) -> tuple[Bind, ...]:
+    if entry.setting is None:
+        return (Bind(tls=tls),)
+    address = entry.setting.word("address").partition("/")[0]
+    return (Bind(address=address.rpartition(":")[0], port=_port(entry), tls=tls),)
+
+
+def _port(entry: Entry) -> int | None:
+    text = entry.setting.word("address").partition("/")[0].rpartition(":")[2] if entry.setting else ""
+    return int(text) if text.isdigit() and len(text) <= 5 else None

@@ -1,0 +1,83 @@
+"""Traefik: static and dynamic config in YAML and TOML, and the labels and flags of a compose file."""
+
+import re
+
+from wsprobe.inspection import Unknown
+from wsprobe.lb._traefik_files import DYNAMIC, STATIC, dynamic, static, tree
+from wsprobe.lb._traefik_proxy import Entry
+from wsprobe.lb._traefik_routers import Reading
+from wsprobe.lb._traefik_tree import Setting
+from wsprobe.lb.model import Config
+from wsprobe.lb.source import ReadError, Source
+
+NAME = "traefik"
+VERSION = "3.7"
+
+_SNIFFED = 1 << 18
+_OTHERS = re.compile(r"^apiVersion:|^```|^(?:resource|variable|module) \"", re.MULTILINE)
+_OURS = re.compile(
+    r"""^["']?entryPoints["']?\s*:"""
+    r"""|^\s*\[+["']?entryPoints\b"""
+    r"""|^\s*\[+["']?http["']?\.["']?(?:routers|services|middlewares|serversTransports)\b"""
+    r"""|^["']?(?:http|tcp|udp)["']?\s*:\s*(?:\#.*)?\n(?:\s*(?:\#.*)?\n)*\s+["']?(?:routers|services|middlewares|serversTransports)["']?\s*:"""
+    r"""|["']?http["']?\s*:\s*\{\s*["']?(?:routers|services|middlewares|serversTransports)["']?\s*:"""
+    r"""|^["']?providers["']?\s*:\s*\n\s+["']?(?:file|docker|swarm|providersThrottleDuration)["']?\s*:""",
+    re.MULTILINE | re.IGNORECASE,
+)
+_COMPOSE = re.compile(r"^services:", re.MULTILINE)
+_LABEL = re.compile(r"\btraefik\.(?:http|enable|docker|tcp)\b|--entry-?points\.", re.IGNORECASE)
+
+
+def sniff(source: Source) -> bool:
+    """Whether a file looks like a config of Traefik's, or like a compose file with labels for it."""
+    text = source.text[:_SNIFFED]
+    if _OTHERS.search(text):
+        return False
+    return bool(_OURS.search(text)) or is_compose(text)
+
+
+def is_compose(text: str) -> bool:
+    """Whether a file is for docker compose and speaks of Traefik."""
+    return bool(_COMPOSE.search(text) and _LABEL.search(text)) and not _OURS.search(text)
+
+
+def read(source: Source, version: str | None = None) -> Config:
+    """What the config does, from this file and those that it names."""
+    root = tree(source)
+    major = _major(version or VERSION)
+    reading = Reading(place=root.place, version=major, syntax="v3" if major >= 3 else "v2")
+    is_static = any(root.get(name) for name in STATIC)
+    if not is_static and not any(root.get(name) for name in DYNAMIC):
+        raise ReadError(source.path, "no entry points and no routers: not a config of Traefik")
+    if is_static:
+        static(root, source, reading)
+    dynamic(root, reading)
+    if not is_static:
+        _alone(root, reading)
+    return _config(source, reading, version)
+
+
+def _alone(root: Setting, reading: Reading) -> None:
+    """A dynamic file of which no static one is known: its entry points are those that it names."""
+    why = "no static config was read with this file: the defaults of entry points are assumed"
+    reading.unread.append(Unknown(what="the entry points", why=why, place=(root.get("http") or root).place))
+    named = dict.fromkeys(name for router in reading.routers for name in router.setting.texts("entryPoints"))
+    reading.entries = [Entry(name=name) for name in named] or [Entry(name="any entry point")]
+
+
+def _config(source: Source, reading: Reading, version: str | None) -> Config:
+    return Config(
+        kind=NAME,
+        path=source.path,
+        version=version or VERSION,
+        assumed=version is None,
+        listeners=tuple(reading.listeners()),
+        unread=tuple(dict.fromkeys(reading.unread)),
+        problems=tuple(reading.problems),
+        files=(source.path, *reading.files),
+    )
+
+
+def _major(version: str) -> int:
+    found = re.match("v?([0-9]{1,3})", version)
+    return int(found[1]) if found else 3

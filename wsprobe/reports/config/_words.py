@@ -1,0 +1,32 @@
+"""What the parts of the terminal page have in common: signs for changes, places, and timers in words."""
+
+from wsprobe.inspection import Change, Timeout, Timer
+from wsprobe.parts import Line
+from wsprobe.reports.config._page import Span, fitted
+
+CHANGES: dict[Change, Span] = {
+    Change.ADDED: ("+", "added"),
+    Change.REMOVED: ("-", "removed"),
+    Change.CHANGED: ("~", "changed"),
+    Change.RENAMED: ("~", "changed"),
+    Change.MERGED: ("~", "changed"),
+}
+
+
+def at(place: Line | None, otherwise: str) -> Span:
+    """Where something is written, or the word for what stands in no line."""
+    return (fitted(f"{place.path}:{place.line}", 40), "place") if place else (otherwise, "dim")
+
+
+def duration(timeout: Timeout) -> str:
+    """A timer in words: what it measures, and what it does not."""
+    name = f" ({timeout.name})" if timeout.name else ""
+    if not timeout.applies:
+        return f"no effect: {timeout.name or timeout.kind}, {timeout.why or 'it does not apply to an upgrade'}"
+    if timeout.seconds is None:
+        return f"never ends by its {timeout.kind} timer{name}"
+    if timeout.kind is Timer.IDLE:
+        return f"ends after {timeout.seconds:g} s without {timeout.resets_on}{name}"
+    if timeout.kind is Timer.LIFETIME:
+        return f"ends {timeout.seconds:g} s after it began, whatever happens{name}"
+    return f"the answer has to come within {timeout.seconds:g} s{name}"
