@@ -169,8 +169,8 @@ def _in_request(prediction: Prediction, received: Received) -> Iterator[str]:
 
 
 def grouped(headers: Iterable[Header]) -> dict[str, list[str]]:
-    """The values of each header in their order, by lower-case name."""
+    """The values of each header in their order, by lower-case name, without the space around them (RFC 9110, 5.5)."""
     found: dict[str, list[str]] = {}
     for name, value in headers:
-        found.setdefault(name.lower(), []).append(value)
+        found.setdefault(name.lower(), []).append(value.strip(" \t"))
     return found

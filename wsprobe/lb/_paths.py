@@ -4,7 +4,7 @@ import posixpath
 import re
 from collections.abc import Callable
 from enum import StrEnum
-from urllib.parse import quote_from_bytes, unquote_to_bytes
+from urllib.parse import quote, quote_from_bytes, unquote_to_bytes
 
 _ESCAPE = re.compile("%([0-9A-Fa-f]{2})")
 _UNRESERVED = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~")
@@ -14,6 +14,9 @@ _BETWEEN_SLASHES = re.compile("(?<=/)(?=/)")
 _KEPT = "-._~$&+,/:;=@"
 _SENT = "!$&'()*+,-./:;=@[]_~"
 
+IN_PATHS = "~$-_.+!*'(),;:@&=/"
+"""What RFC 2396, 3.3 lets stand in a path as it is, besides letters and digits."""
+
 
 class PathForm(StrEnum):
     """A way of writing a path.
@@ -22,6 +25,7 @@ class PathForm(StrEnum):
     all of them. ESCAPED escapes what a path cannot hold, if it holds such a thing. ENCODED is the way back from
     DECODED, where a percent sign is escaped as well, and QUOTED one that escapes also `!'()*[]`. CLEAN resolves dot
     segments and merges slashes, WITHOUT_DOTS resolves dot segments only.
+    STRICT escapes whatever RFC 2396 gives no place in a path, brackets and percent signs too.
     """
 
     UNRESERVED = "escapes of unreserved characters resolved"
@@ -30,6 +34,7 @@ class PathForm(StrEnum):
     ESCAPED = "what a path cannot hold escaped"
     ENCODED = "what is decoded, escaped again"
     QUOTED = "what is decoded, escaped again with all marks"
+    STRICT = "whatever has no place in a path escaped"
     CLEAN = "dot segments resolved, slashes merged"
     WITHOUT_DOTS = "dot segments resolved"
 
@@ -92,6 +97,7 @@ _FORMS: dict[PathForm, Callable[[str], str]] = {
     PathForm.ESCAPED: _escaped,
     PathForm.ENCODED: _encoded,
     PathForm.QUOTED: _quoted,
+    PathForm.STRICT: lambda path: quote(path, safe=IN_PATHS),
     PathForm.CLEAN: _clean,
     PathForm.WITHOUT_DOTS: _without_dots,
 }

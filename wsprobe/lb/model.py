@@ -232,6 +232,8 @@ class Measure(StrEnum):
 
     LINE = "octets of one header line, name and value"
     VALUE = "octets of one header's value"
+    JOINED = "octets of one header's value, its lines joined"
+    START = "octets of the request line"
     HEAD = "octets of the whole head"
     COUNT = "header lines"
 
@@ -304,7 +306,7 @@ class Bind:
 class Listener:
     """Where requests come in. `steps` run before a route is chosen, on all of them.
 
-    `otherwise` is the answer where no route matches; `unmatched` what happens to the request before that.
+    `otherwise` is the answer where no route matches.
     """
 
     label: str
@@ -313,7 +315,6 @@ class Listener:
     steps: tuple[Step, ...] = ()
     routes: tuple[Route, ...] = ()
     limits: tuple[Limit, ...] = ()
-    unmatched: tuple[Step, ...] = ()
     otherwise: Answer | None = None
 
 

@@ -1,0 +1,229 @@
+"""Who is let in: Require and its containers, Order with Allow and Deny, and the modules that authenticate."""
+
+import ipaddress
+
+from wsprobe.lb._apache_expr import condition
+from wsprobe.lb._apache_grammar import Node
+from wsprobe.lb._apache_values import all_of, env
+from wsprobe.lb.expressions import (
+    ALWAYS,
+    NEVER,
+    Condition,
+    How,
+    Not,
+    Of,
+    OneOf,
+    Subject,
+    Test,
+    Undecided,
+)
+from wsprobe.lb.model import Answer, Effect, Gate, Step
+
+_CONTAINERS = {"requireall", "requireany", "requirenone"}
+NAMES = {"require", "order", "allow", "deny", "authtype", "satisfy", *_CONTAINERS}
+_USERS = {"valid-user", "user", "group", "ldap-user", "ldap-group", "ldap-attribute", "ldap-filter", "dbm-group"}
+_PRIVATE = ("127.0.0.0/8", "::1")
+_BASIC = "Basic realm"
+
+
+def steps(layers: list[tuple[Condition, list[Node]]]) -> list[Step]:
+    """The answers and gates of all sections that a request may be in; an inner Require replaces the outer ones."""
+    made: list[Step] = []
+    kinds = _kinds(layers)
+    later: list[Condition] = []
+    for when, nodes in reversed(layers):
+        rules = [node for node in nodes if node.name in {"require", *_CONTAINERS}]
+        if rules:
+            here = all_of(when, *(Not(each) for each in later))
+            made = [*_required(rules, here, kinds), *made]
+            later.append(when)
+    unused = all_of(*(Not(each) for each in later))
+    made += [
+        Answer(status=500, why="AuthType without Require", when=all_of(held, unused), place=node.place)
+        for held, node in kinds
+        if node.first.lower() != "none"
+    ]
+    return [*_by_address(layers), *made]
+
+
+def _kinds(layers: list[tuple[Condition, list[Node]]]) -> list[tuple[Condition, Node]]:
+    """The AuthType directives, each with when it is the one in force."""
+    found: list[tuple[Condition, Node]] = []
+    later: list[Condition] = []
+    for when, nodes in reversed(layers):
+        for node in reversed(nodes):
+            if node.name == "authtype":
+                found.append((all_of(when, *(Not(each) for each in later)), node))
+                later.append(when)
+                break
+    return found
+
+
+def _required(rules: list[Node], when: Condition, kinds: list[tuple[Condition, Node]]) -> list[Step]:
+    """The Require directives of one section."""
+    granted = _any(rules)
+    place = rules[0].place
+    if not any(_asks_for_user(rule) for rule in rules):
+        if granted == ALWAYS:
+            return []
+        refused = Not(granted) if granted != NEVER else ALWAYS
+        return [Answer(status=403, why="Require is not fulfilled", when=all_of(when, refused), place=place)]
+    made: list[Step] = []
+    needed = Not(_without_user(rules))
+    for held, node in kinds:
+        if node.first.lower() != "none":
+            made.append(_gate(node, all_of(when, held, needed)))
+    unset = all_of(when, needed, *(Not(held) for held, node in kinds if node.first.lower() != "none"))
+    made.append(Answer(status=500, why="Require asks for a user, and no AuthType says how", when=unset, place=place))
+    return made
+
+
+def _gate(node: Node, when: Condition) -> Gate:
+    kind = node.first.lower()
+    credentials = Of(Subject.HEADER, "Authorization")
+    if kind in {"basic", "digest"}:
+        offered = Test(credentials, How.PREFIX, (f"{kind} ",), ignore_case=True)
+        passes = all_of(offered, Undecided(node.text, "whether the password is right depends on a secret"))
+        return Gate(
+            kind=f"AuthType {node.first}",
+            header="Authorization",
+            effect=Effect.READS,
+            passes=passes,
+            when=when,
+            place=node.place,
+        )
+    header = "Cookie" if kind in {"form", "openid-connect", "auth_openidc", "mellon"} else "Authorization"
+    status = {"form": 401, "openid-connect": 302, "auth_openidc": 302, "mellon": 303}.get(kind, 401)
+    why = f"AuthType {node.first[:40]} asks something that is not in the config"
+    return Gate(
+        kind=f"AuthType {node.first[:40]}",
+        header=header,
+        effect=Effect.READS,
+        passes=Undecided(node.text, why),
+        status=status,
+        when=when,
+        place=node.place,
+    )
+
+
+def _asks_for_user(node: Node) -> bool:
+    if node.body is not None:
+        return any(_asks_for_user(each) for each in node.body if each.name in {"require", *_CONTAINERS})
+    return bool(node.args) and node.args[0].lower() in _USERS | {"claim"}
+
+
+def _without_user(rules: list[Node]) -> Condition:
+    """Whether one of them lets in without a user."""
+    return _any([rule for rule in rules if not _asks_for_user(rule)])
+
+
+def _any(rules: list[Node]) -> Condition:
+    found = [_granted(rule) for rule in rules]
+    if ALWAYS in found:
+        return ALWAYS
+    found = [each for each in found if each != NEVER]
+    return found[0] if len(found) == 1 else OneOf(tuple(found))
+
+
+def _granted(node: Node) -> Condition:
+    if node.body is not None:
+        inner = [each for each in node.body if each.name in {"require", *_CONTAINERS}]
+        if node.name == "requireall":
+            return all_of(*(_granted(each) for each in inner))
+        return Not(_any(inner)) if node.name == "requirenone" else _any(inner)
+    args = [arg.lower() for arg in node.args]
+    if args[:1] == ["not"]:
+        held = _provided(args[1:], node, node.args[1:])
+        return Not(held)
+    return _provided(args, node, node.args)
+
+
+def _provided(args: list[str], node: Node, written: tuple[str, ...]) -> Condition:  # noqa: PLR0911  one a provider
+    match args:
+        case ["all", "granted"]:
+            return ALWAYS
+        case ["all", "denied"]:
+            return NEVER
+        case ["ip", *networks]:
+            return _in_networks(networks)
+        case ["local"]:
+            peer = Of(Subject.PEER)
+            return OneOf((Test(peer, How.NETWORK, _PRIVATE),))
+        case ["env", *_]:
+            return OneOf(tuple(Test(env(name), How.EXISTS) for name in written[1:]))
+        case ["method", *_]:
+            return Test(Of(Subject.METHOD), How.EQUALS, tuple(written[1:]))
+        case ["expr", *_]:
+            text = node.text.partition(written[0])[2].strip()
+            return condition(text[1:-1] if text[:1] in {'"', "'"} and text[-1:] == text[:1] else text)
+    return Undecided(node.text, f"Require {args[0] if args else ''} depends on the server that runs")
+
+
+def _in_networks(networks: list[str]) -> Condition:
+    kept = []
+    for each in networks:
+        try:
+            kept.append(str(ipaddress.ip_network(_completed(each), strict=False)))
+        except ValueError:
+            return Undecided(each, "the address is not understood")
+    return Test(Of(Subject.PEER), How.NETWORK, tuple(kept))
+
+
+def _completed(network: str) -> str:
+    """A network as Apache lets it be written: 10.1 for 10.1.0.0/16."""
+    parts = network.rstrip(".").split(".")
+    if "/" in network or ":" in network or len(parts) == 4 or not all(part.isdigit() for part in parts):
+        return network
+    return f"{'.'.join([*parts, *['0'] * (4 - len(parts))])}/{8 * len(parts)}"
+
+
+# Order, Allow, Deny: mod_access_compat.
+
+
+def _by_address(layers: list[tuple[Condition, list[Node]]]) -> list[Step]:
+    made: list[Step] = []
+    later: list[Condition] = []
+    for when, nodes in reversed(layers):
+        found = [node for node in nodes if node.name in {"order", "allow", "deny"}]
+        if found:
+            refused = _refused(found)
+            if refused != NEVER:
+                held = all_of(when, *(Not(each) for each in later), refused)
+                made.append(Answer(status=403, why="Order, Allow and Deny", when=held, place=found[0].place))
+            later.append(when)
+    return made
+
+
+def _refused(nodes: list[Node]) -> Condition:
+    order = next((node.text.replace(" ", "").lower() for node in reversed(nodes) if node.name == "order"), "deny,allow")
+    allowed = _listed(nodes, "allow")
+    denied = _listed(nodes, "deny")
+    if order == "allow,deny":
+        if allowed == NEVER:
+            return ALWAYS
+        return denied if allowed == ALWAYS else OneOf((Not(allowed), denied))
+    if allowed == ALWAYS or denied == NEVER:
+        return NEVER
+    return all_of(denied, Not(allowed)) if allowed != NEVER else denied
+
+
+def _listed(nodes: list[Node], name: str) -> Condition:
+    found: list[Condition] = []
+    for node in nodes:
+        if node.name == name:
+            found += [_from(word) for word in node.args[1:]]
+    if ALWAYS in found:
+        return ALWAYS
+    return OneOf(tuple(found)) if found else NEVER
+
+
+def _from(word: str) -> Condition:
+    if word.lower() == "all":
+        return ALWAYS
+    if word.lower().startswith("env="):
+        name = word[4:]
+        held = Test(env(name.removeprefix("!")), How.EXISTS)
+        return Not(held) if name.startswith("!") else held
+    if word[:1].isdigit():
+        return _in_networks([word])
+    return Undecided(word, "it is a name, which the server looks up")

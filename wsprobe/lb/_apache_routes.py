@@ -1,0 +1,259 @@
+"""The routes of one server: rules of mod_rewrite, then ProxyPass, then what the server answers by itself."""
+
+import re
+from dataclasses import replace
+
+from wsprobe.lb import _apache_headers as headers
+from wsprobe.lb import _apache_rewrite as rewrite
+from wsprobe.lb import _apache_workers as proxy
+from wsprobe.lb._apache_grammar import Node, undefined
+from wsprobe.lb._apache_leading import REDIRECTS, WORDS, Out, described, leading, status_of
+from wsprobe.lb._apache_out import host_of
+from wsprobe.lb._apache_rules import Rule
+from wsprobe.lb._apache_servers import PASSES, Section
+from wsprobe.lb._apache_settings import Context, sample_host
+from wsprobe.lb._apache_values import PATH, all_of, env
+from wsprobe.lb._paths import PathForm
+from wsprobe.lb.expressions import (
+    ALWAYS,
+    Captured,
+    Cases,
+    Condition,
+    How,
+    Join,
+    Not,
+    Of,
+    Subject,
+    Test,
+    Text,
+    Undecided,
+    Value,
+    Without,
+    Written,
+)
+from wsprobe.lb.model import Answer, Assign, Opaque, Retarget, Route, Step, Upstream
+
+SAFE = "~$-_.+!*'(),;:@&=/"
+
+
+def before_routes(at: Context) -> list[Step]:
+    """What happens to all requests of a server before it is known where they lead."""
+    made: list[Step] = []
+    for node in at.server.all("requestheader"):
+        edit = headers.request_header(node, at.parsed, at.guard, early=True)
+        made += [edit] if edit else []
+    for node in at.server.all("setenvif", "setenvifnocase", "browsermatch", "browsermatchnocase", "setenvifexpr"):
+        made += headers.environment(node, at.parsed, at.guard)
+    if at.rules.on and at.rules.rules:
+        made += rewrite.steps(at.rules, at.root, at.guard)
+        passed = Test(rewrite.CHANGED, How.EQUALS, ("passed through",))
+        made.append(Assign(name="path", value=rewrite.URI, when=all_of(at.guard, passed)))
+    return made
+
+
+def routes(at: Context) -> list[Route]:
+    """All routes of a server, in the order in which it decides."""
+    found = [*_of_rules(at), *_of_passes(at), *_of_redirects(at)]
+    return [*found, _local(at)]
+
+
+# Rules.
+
+
+def _of_rules(at: Context) -> list[Route]:
+    if not at.rules.on:
+        return []
+    made = []
+    for rule in at.rules.rules:
+        ended = all_of(at.guard, Test(rewrite.END, How.EQUALS, (rule.key,)))
+        if rule.proxied:
+            made.append(_proxied_rule(rule, at, ended))
+        elif rule.status is not None and not rule.redirects:
+            made.append(_answered(at, rule.node, ended, rule.status, _sample(rule.pattern)))
+    for rule in at.rules.rules:
+        if rule.redirects and not rule.proxied:
+            held = all_of(at.guard, Test(rewrite.REDIRECT, How.EQUALS, (rule.key,)))
+            made.append(_answered(at, rule.node, held, rule.status, _sample(rule.pattern)))
+        elif rule.target != "-" and not rule.proxied and rule.status is None and "PT" not in rule.flags:
+            held = all_of(at.guard, Test(rewrite.CHANGED, How.EQUALS, (rule.key,)))
+            made.append(_answered(at, rule.node, held, None, _sample(rule.pattern)))
+    return made
+
+
+def _answered(at: Context, node: Node, match: Condition, status: int | None, sample: str) -> Route:
+    why = "the server answers by itself" if status is None else f"{node.written} answers"
+    return Route(
+        label=described(node),
+        match=match,
+        place=node.place,
+        sample=sample,
+        sample_host=sample_host(at),
+        steps=(Answer(status=status, why=why, place=node.place),),
+    )
+
+
+def _sample(pattern: str) -> str:
+    """A path that a pattern should match, as far as it is plain text."""
+    text = re.sub(r"\(\?[^()]*\)|\[[^\]]*\]\S?|\\.", "x", pattern.lstrip("^").rstrip("$"))
+    text = re.sub(r"\(([^()|]*)[^()]*\)", r"\1", text).replace(".*", "x").replace(".+", "x").replace("/?", "/")
+    text = re.sub(r"[\^$*+?(){}|\\]", "", text).partition("|")[0]
+    return text if text.startswith("/") else f"/{text}"
+
+
+def _proxied_rule(rule: Rule, at: Context, match: Condition) -> Route:
+    literal = re.split(r"[$%]", rule.target)[0]
+    scheme = proxy.url_parts(literal)[0]
+    whole = "://" in literal and (literal.count("/") > 2 or literal == rule.target)
+    new, query = rewrite.target(rewrite.Scope(rule, rewrite.URI, at.root))
+    path: Value = Captured(new, r"^(?:unix:[^|]*\|)?[A-Za-z][\w+.-]*://[^/]*(.*)$", "1")
+    if "NE" not in rule.flags:
+        path = Written(path, PathForm.STRICT)
+    place = rule.place
+    steps: list[Step] = [
+        Answer(status=403, why="an escaped ? in the path", when=Test(new, How.CONTAINS, ("?",)), place=place),
+    ]
+    if "NE" in rule.flags:
+        spaces = Test(new, How.REGEX, (r"[\x00-\x20\x7f]",))
+        steps.append(Answer(status=403, why="[NE] leaves a space or control character", when=spaces, place=place))
+    if not scheme:
+        why = "where the rule leads is known to the running server only"
+        return _opaque(rule.node, described(rule.node), match, why, _sample(rule.pattern))
+    out = Out(
+        node=rule.node,
+        label=described(rule.node),
+        match=match,
+        url=literal,
+        host=host_of(literal) if whole else Undecided(rule.target, "the rule puts the host together"),
+        path=path,
+        query=query,
+        base=None,
+        sample=_sample(rule.pattern),
+        first=steps,
+    )
+    return leading(out, at)
+
+
+def _opaque(node: Node, label: str, match: Condition, why: str, sample: str) -> Route:
+    return Route(
+        label=label,
+        match=match,
+        place=node.place,
+        sample=sample,
+        steps=(Opaque(why=why, place=node.place), Retarget(value=Undecided(node.text, why), place=node.place)),
+        upstream=Upstream(protocol="http/1.1", place=node.place),
+    )
+
+
+# ProxyPass.
+
+
+def _of_passes(at: Context) -> list[Route]:
+    made = []
+    for section in reversed([each for each in at.server.all_sections() if each.kind == "location"]):
+        node = next((each for each in reversed(section.nodes) if each.name in PASSES and each.args), None)
+        found = proxy.proxy_pass(node, section.path) if node else None
+        if node and found:
+            made.append(_passed(found, at, section))
+    own = (proxy.proxy_pass(node, None) for node in at.server.all(*PASSES))
+    return [*made, *(_passed(found, at, None) for found in own if found)]
+
+
+def _passed(found: proxy.Pass, at: Context, section: Section | None) -> Route:
+    node = found.node
+    label = (
+        f"<{section.node.written} {section.node.text}> {node.written}" if section else f"{node.written} {found.path}"
+    )
+    own = Test(PATH, How.REGEX, (found.path,)) if found.pattern else proxy.under(found.path)
+    wanted = all_of(at.guard, section.when if section else ALWAYS, own, Not(Test(env("no-proxy"), How.EXISTS)))
+    sample = (
+        _sample(found.path) if found.pattern else found.path.rstrip("/") + ("/x" if found.path.endswith("/") else "")
+    )
+    if found.excluded:
+        return replace(_answered(at, node, wanted, None, sample), label=f"{label} !")
+    if name := undefined(found.url):
+        return _opaque(node, label, wanted, f"${{{name}}} is not defined in the config", sample)
+    path, glued = _mapped(found)
+    out = Out(
+        node=node,
+        label=label,
+        match=wanted,
+        url=found.url,
+        host=host_of(found.url),
+        path=path,
+        query=at.query,
+        base=None if found.pattern else found.path,
+        sample=sample or "/",
+        first=glued,
+        raw=found.raw,
+    )
+    return leading(out, at)
+
+
+def _mapped(found: proxy.Pass) -> tuple[Value, list[Step]]:
+    """The path that a ProxyPass makes of the one that it takes."""
+    _, _, base = proxy.url_parts(found.url)
+    if found.pattern:
+        return _by_pattern(found, base), []
+    rest = Without(PATH, prefix=found.path)
+    quoted = Written(Join((Text(base), rest)), PathForm.STRICT)
+    if not found.raw:
+        return quoted, _glued(found, base, rest)
+    target = Of(Subject.TARGET)
+    raw = proxy.under(found.path, Of(Subject.RAW_PATH))
+    if found.path.endswith("/"):  # as many slashes as stand there count as one, and then the path is not taken raw
+        raw = all_of(raw, Not(Test(Of(Subject.RAW_PATH), How.PREFIX, (f"{found.path}/",))))
+    query = Cases(((Test(Of(Subject.QUERY), How.EXISTS), Join((Text("?"), Of(Subject.QUERY)))),), Text(""))
+    return Cases(((raw, Join((Text(base), Without(target, prefix=found.path)))),), Join((quoted, query))), []
+
+
+def _glued(found: proxy.Pass, base: str, rest: Value) -> list[Step]:
+    """`ProxyPass /x/ http://host` puts the rest of the path behind the name of the host."""
+    if base or not found.path.endswith("/"):
+        return []
+    why = "the URL has no path, so that the rest of the request's path becomes part of the host"
+    port = proxy.url_parts(found.url)[1].rpartition(":")[2].isdigit()
+    more = Not(Test(Join((rest,)), How.EQUALS, ("",)))
+    return [Answer(status=500 if port else None, why=why, when=more, place=found.node.place)]
+
+
+def _by_pattern(found: proxy.Pass, base: str) -> Value:
+    if not re.search(r"\$\d", found.url):
+        return Written(Join((Text(base), PATH)), PathForm.STRICT)
+    parts: list[Value] = []
+    for index, piece in enumerate(re.split(r"\$(\d)", base)):
+        parts.append(Captured(PATH, found.path, piece) if index % 2 else Text(piece))
+    return Written(Join(tuple(parts)), PathForm.STRICT)
+
+
+# Where a route leads.
+
+
+def _of_redirects(at: Context) -> list[Route]:
+    made = []
+    for node in at.server.all(*REDIRECTS):
+        args = list(node.args)
+        if args and (args[0].lower() in WORDS or args[0].isdigit()):
+            args = args[1:]
+        if not args:
+            continue
+        pattern = node.name == "redirectmatch"
+        own = Test(PATH, How.REGEX, (args[0],)) if pattern else proxy.under(args[0])
+        sample = _sample(args[0]) if pattern else args[0]
+        made.append(_answered(at, node, all_of(at.guard, own), status_of(node), sample))
+    return made
+
+
+def _local(at: Context) -> Route:
+    """What the server answers itself, from files or by a handler: no upstream is asked."""
+    why = "no ProxyPass and no rule takes the path: it is answered from files or by a handler"
+    return Route(
+        label="the server itself",
+        match=at.guard,
+        place=at.server.place,
+        sample="/",
+        sample_host=sample_host(at),
+        steps=(Answer(status=None, why=why),),
+    )
+
+
+# Settings.

@@ -1,0 +1,295 @@
+"""The servers of a config: the main one and its virtual hosts, with their sections, and how a request finds one."""
+
+import re
+from dataclasses import dataclass, field
+
+from wsprobe.lb._apache_expr import condition
+from wsprobe.lb._apache_grammar import Node, Parsed, undefined
+from wsprobe.lb._apache_values import PATH, all_of, wildcard
+from wsprobe.lb._apache_workers import Pass, Worker, Workers, proxy_pass, settings, under
+from wsprobe.lb.expressions import ALWAYS, NEVER, Cases, Condition, How, Not, Of, OneOf, Subject, Test, Text, Undecided
+from wsprobe.model import Line
+
+_FLAT = {"limit", "limitexcept", "ifmodule"}
+PASSES = ("proxypass", "proxypassmatch")
+CHOSEN = Of(Subject.VARIABLE, "server")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A section that applies to some requests; `path` is the literal that a <Location> or a <Directory> names."""
+
+    kind: str
+    when: Condition
+    path: str
+    pattern: bool
+    nodes: list[Node]
+    node: Node
+    inner: tuple["Section", ...] = ()
+
+    @property
+    def place(self) -> Line:
+        """Where it begins."""
+        return self.node.place
+
+
+@dataclass(slots=True, kw_only=True)
+class Server:
+    """The main server, or a virtual host. `nodes` are its directives outside of sections."""
+
+    number: int
+    node: Node | None
+    place: Line
+    main: "Server | None" = None
+    nodes: list[Node] = field(default_factory=list)
+    sections: list[Section] = field(default_factory=list)
+    workers: Workers = field(default_factory=Workers)
+    balancers: dict[str, Worker] = field(default_factory=dict)
+
+    def last(self, name: str) -> Node | None:
+        """The directive in force: its own last one, else the main server's."""
+        found = next((node for node in reversed(self.nodes) if node.name == name), None)
+        return found or (self.main.last(name) if self.main else None)
+
+    def all(self, *names: str) -> list[Node]:
+        """All directives of these names, those of the main server first."""
+        outer = self.main.all(*names) if self.main else []
+        return [*outer, *(node for node in self.nodes if node.name in names)]
+
+    def all_sections(self) -> list[Section]:
+        """All sections, those of the main server first."""
+        return [*(self.main.sections if self.main else []), *self.sections]
+
+    def all_workers(self) -> list[Worker]:
+        """All workers that a request may get, those of the main server first."""
+        return [*(self.main.workers.known if self.main else []), *self.workers.known]
+
+    def balancer(self, url: str) -> Worker | None:
+        """The balancer of a URL."""
+        name = url.partition("://")[2].partition("/")[0].lower()
+        return self.balancers.get(name) or (self.main.balancer(url) if self.main else None)
+
+    @property
+    def own_name(self) -> str:
+        """Its ServerName, empty where it has none."""
+        return next((node.first for node in reversed(self.nodes) if node.name == "servername"), "")
+
+    @property
+    def hosts(self) -> list[str]:
+        """The names by which a request finds it: its own first, else that of the main server."""
+        own = self.own_name or (self.main.own_name if self.main else "")
+        aliases = [arg for node in self.nodes if node.name == "serveralias" for arg in node.args]
+        return [name for name in (_host(own), *aliases) if name]
+
+
+def _host(name: str) -> str:
+    host = name.rpartition("://")[2]
+    bare, colon, port = host.rpartition(":")
+    return bare if colon and port.isdigit() else host
+
+
+def servers(top: tuple[Node, ...], parsed: Parsed, begins: Line) -> list[Server]:
+    """The main server and the virtual hosts, in their order."""
+    main = Server(number=0, node=None, place=begins)
+    found = [main]
+    _fill(main, tuple(node for node in top if node.name != "virtualhost"), parsed)
+    for node in top:
+        if node.name == "virtualhost":
+            host = Server(number=len(found), node=node, place=node.place, main=main)
+            found.append(host)
+            _fill(host, node.body or (), parsed)
+    return found
+
+
+def _fill(server: Server, body: tuple[Node, ...], parsed: Parsed) -> None:
+    flat, sections = split(body, parsed)
+    server.nodes += flat
+    server.sections += sections
+    for node in body:
+        if node.name == "proxy" and node.body is not None:
+            _proxy(server, node, parsed)
+        elif node.name in PASSES:
+            _define(server, node, None, parsed)
+        elif node.name.startswith("location"):
+            for each in node.inside(*PASSES):
+                _define(server, each, node.args[-1] if node.args else "", parsed)
+
+
+def _define(server: Server, node: Node, path: str | None, parsed: Parsed) -> None:
+    """The worker of a ProxyPass, in the order of the config: a later one may share an earlier one."""
+    found = proxy_pass(node, path)
+    if found is None:
+        parsed.problem(node.place, f"{node.written} needs a path and a URL")
+    elif not found.excluded and not undefined(found.url) and not found.url.startswith("balancer:"):
+        server.workers.define(found, parsed)
+
+
+def _proxy(server: Server, node: Node, parsed: Parsed) -> None:
+    """A <Proxy URL> defines a worker or balancer where it sets something for it."""
+    url, words = node.first, node.args[1:]
+    if not url or "*" in url:
+        return
+    given = settings(word for each in node.inside("proxyset") for word in each.args) | settings(words)
+    if url.lower().startswith("balancer://"):
+        members = tuple(
+            Worker(url=each.first, settings=settings(each.args[1:]), place=each.place)
+            for each in node.inside("balancermember")
+            if each.args
+        )
+        name = url.partition("://")[2].partition("/")[0].lower()
+        server.balancers[name] = Worker(url=url, settings=given, place=node.place, members=members)
+    elif given:
+        found = Pass(path="", pattern=False, url=url, settings=given, raw=False, node=node)
+        server.workers.define(found, parsed)
+
+
+def split(body: tuple[Node, ...], parsed: Parsed, outer: Condition = ALWAYS) -> tuple[list[Node], list[Section]]:
+    """The plain directives and the sections of a body; <Limit> counts where it is about GET."""
+    flat: list[Node] = []
+    sections: list[Section] = []
+    chain: list[Condition] = []
+    for node in body:
+        if node.body is None or node.name in {"requireall", "requireany", "requirenone"}:
+            flat.append(node)
+        elif node.name in _FLAT:
+            if _about_get(node):
+                inner, more = split(node.body, parsed, outer)
+                flat += inner
+                sections += more
+        elif found := _section(node, parsed, chain):
+            sections.append(found)
+    return flat, sections
+
+
+def _about_get(node: Node) -> bool:
+    methods = {arg.upper() for arg in node.args}
+    return ("GET" in methods) is (node.name == "limit") or node.name == "ifmodule"
+
+
+def _section(node: Node, parsed: Parsed, chain: list[Condition]) -> Section | None:
+    args = [arg for arg in node.args if arg != "~"]
+    path = args[0] if args else ""
+    pattern = node.name.endswith("match") or node.args[:1] == ("~",)
+    when = _when(node, path, chain, pattern=pattern)
+    if when is None:
+        return None
+    flat, inner = split(node.body or (), parsed, when)
+    kind = node.name.removesuffix("match")
+    return Section(
+        kind={"elseif": "if", "else": "if"}.get(kind, kind),
+        when=when,
+        path=path,
+        pattern=pattern,
+        nodes=flat,
+        node=node,
+        inner=tuple(inner),
+    )
+
+
+def _when(node: Node, path: str, chain: list[Condition], *, pattern: bool) -> Condition | None:
+    match node.name.removesuffix("match"):
+        case "location":
+            return _location(path, pattern=pattern)
+        case "if" | "elseif" | "else":
+            return _branch(node, chain)
+        case "directory" | "files" | "proxy":
+            return ALWAYS
+    return None
+
+
+def _location(path: str, *, pattern: bool) -> Condition:
+    if name := undefined(path):
+        return Undecided(path, f"${{{name}}} is not defined in the config")
+    if pattern:
+        return Test(PATH, How.REGEX, (path,))
+    if re.search(r"[*?\[]", path):
+        return Test(
+            PATH,
+            How.REGEX,
+            (wildcard(path).replace(".*", "[^/]*").replace("\\.", "\0").replace(".", "[^/]").replace("\0", "\\."),),
+        )
+    return under(path)
+
+
+def _branch(node: Node, chain: list[Condition]) -> Condition:
+    if node.name == "if":
+        chain.clear()
+    before = [Not(each) for each in chain]
+    text = node.text.strip()
+    quoted = text[:1] in {'"', "'"} and text[-1:] == text[:1]
+    own = ALWAYS if node.name == "else" else condition(text[1:-1].replace('\\"', '"') if quoted else text)
+    chain.append(own)
+    return all_of(*before, own)
+
+
+def relation(section: Section, base: str | None) -> Condition:
+    """When a <Location> applies to what a ProxyPass of `base` takes: decided where both are plain paths."""
+    if section.kind != "location" or section.pattern or base is None or re.search(r"[*?\[$]", section.path):
+        return section.when
+    inner, outer = base.rstrip("/") + "/", section.path.rstrip("/") + "/"
+    if inner.startswith(outer) and (base != section.path.rstrip("/") or base == section.path):
+        return ALWAYS
+    return section.when if outer.startswith(inner) or inner == outer else NEVER
+
+
+# Which server a request is for.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """The virtual hosts of one address and port, in their order; the first gets what no name finds."""
+
+    address: str
+    port: int | None
+    servers: tuple[Server, ...]
+
+
+def groups(found: list[Server]) -> list[Group]:
+    """The virtual hosts by the address that they are for, those for one address before those for all."""
+    made: dict[tuple[str, int | None], list[Server]] = {}
+    for server in found[1:]:
+        for arg in server.node.args if server.node else ():
+            made.setdefault(_address(arg), []).append(server)
+    listed = [Group(address=at[0], port=at[1], servers=tuple(hosts)) for at, hosts in made.items()]
+    return sorted(listed, key=lambda group: group.address == "*")
+
+
+def _address(text: str) -> tuple[str, int | None]:
+    host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]"):
+        host, port = text, ""
+    host = "*" if host in {"*", "_default_", "0.0.0.0", "[::]"} else host.strip("[]")  # noqa: S104  a name in a config
+    return host, int(port) if port.isdigit() else None
+
+
+def chooser(group: Group) -> Cases | None:
+    """The number of the virtual host that a request is for; None where there is no choice."""
+    if len(group.servers) == 1:
+        return None
+    cases = tuple((_named(server), Text(str(server.number))) for server in group.servers if server.hosts)
+    return Cases(cases, Text(str(group.servers[0].number)))
+
+
+def _named(server: Server) -> Condition:
+    host = Of(Subject.HOST, original=True)
+    plain = tuple(name for name in server.hosts if not re.search(r"[*?]", name) and not undefined(name))
+    tests: list[Condition] = []
+    if plain:
+        ends = (*plain, *(f"{name}." for name in plain))
+        tests.append(Test(host, How.EQUALS, ends, ignore_case=True))
+    patterns = tuple(wildcard(name) for name in server.hosts if re.search(r"[*?]", name) and not undefined(name))
+    if patterns:
+        tests.append(Test(host, How.REGEX, patterns, ignore_case=True))
+    tests += [
+        Undecided(name, f"${{{undefined(name)}}} is not defined in the config")
+        for name in server.hosts
+        if undefined(name)
+    ]
+    return tests[0] if len(tests) == 1 else OneOf(tuple(tests))
+
+
+def guard(server: Server, group: Group | None) -> Condition:
+    """Whether a request is for that server."""
+    if group is None or len(group.servers) == 1:
+        return ALWAYS
+    return Test(CHOSEN, How.EQUALS, (str(server.number),))

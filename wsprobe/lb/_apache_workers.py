@@ -1,0 +1,182 @@
+"""mod_proxy: where ProxyPass and [P] lead, and which workers there are."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from wsprobe.inspection import Unknown
+from wsprobe.lb._apache_grammar import Node, Parsed, undefined
+from wsprobe.lb._apache_values import PATH, either
+from wsprobe.lb.expressions import (
+    ALWAYS,
+    Condition,
+    How,
+    Test,
+    Undecided,
+    Value,
+)
+from wsprobe.model import Line
+
+_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[^/]*)(?P<path>/.*)?\Z", re.IGNORECASE | re.DOTALL)
+PLAIN = {"http": "80", "ws": "80", "https": "443", "wss": "443"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """A backend with its settings; a balancer has `members`. Several ProxyPass may share one."""
+
+    url: str
+    settings: dict[str, str]
+    place: Line
+    pattern: bool = False
+    members: tuple["Worker", ...] = ()
+
+    @property
+    def scheme(self) -> str:
+        """The scheme of its URL, in lower case; that behind the socket where it listens on one."""
+        return self.parts[0]
+
+    @property
+    def parts(self) -> tuple[str, str, str]:
+        """Scheme, host with port, and path."""
+        return url_parts(self.url)
+
+    @property
+    def reused(self) -> bool:
+        """Whether connections are kept open for the next request."""
+        off = self.settings.get("disablereuse", "").lower() == "on"
+        return not off and self.settings.get("enablereuse", "").lower() != "off"
+
+
+def url_parts(url: str) -> tuple[str, str, str]:
+    """Scheme in lower case, host with port, and path; empty where it is no URL."""
+    rest = url.partition("|")[2] if url.lower().startswith("unix:") and "|" in url else url
+    found = _URL.match(rest)
+    return (found["scheme"].lower(), found["host"], found["path"] or "") if found else ("", "", rest)
+
+
+@dataclass(slots=True)
+class Workers:
+    """The workers of a server, in the order of its config."""
+
+    known: list[Worker] = field(default_factory=list)
+
+    def define(self, found: "Pass", parsed: Parsed) -> None:
+        """The worker of a ProxyPass: one whose URL this begins with is shared, and then these settings are ignored.
+
+        A ProxyPassMatch shares with its like only, and `$1` in the URL of one stands for anything.
+        """
+        url, place = _normal(found.url), found.node.place
+        shared = self._of(_lowered(found.url), pattern=found.pattern)
+        if shared is None:
+            made = Worker(url=url, settings=found.settings, place=place, pattern=found.pattern)
+            self.known.append(made)
+            return
+        ignored = [name for name, value in found.settings.items() if shared.settings.get(name) != value]
+        if ignored:
+            what = f"{', '.join(ignored)}= of this {found.node.written}, which Apache ignores"
+            why = f"it shares the worker of line {shared.place.line}, whose URL begins with the same text"
+            parsed.unread.append(Unknown(what=what, why=why, place=place))
+
+    def _of(self, url: str, *, pattern: bool) -> Worker | None:
+        found = [
+            each
+            for each in self.known
+            if each.pattern is pattern and len(each.url) <= len(url) and re.match(_begins(each.url), url)
+        ]
+        return max(found, key=lambda each: len(each.url), default=None)
+
+
+def _lowered(url: str) -> str:
+    """A URL with scheme and host in lower case."""
+    head, colon, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{head.lower()}{colon}{host.lower()}{slash}{path}"
+
+
+def _normal(url: str) -> str:
+    """A URL as the name of a worker: without the port that its scheme implies."""
+    scheme, host, path = url_parts(_lowered(url))
+    return f"{scheme}://{without_port(scheme, host)}{path}" if scheme else _lowered(url)
+
+
+def without_port(scheme: str, host: str) -> str:
+    """A host without the port that the scheme implies."""
+    return host.removesuffix(f":{PLAIN[scheme]}") if scheme in PLAIN else host
+
+
+def _begins(url: str) -> str:
+    return "".join(".*" if index % 2 else re.escape(piece) for index, piece in enumerate(re.split(r"(\$\d)", url)))
+
+
+Choice = list[tuple[Condition, Worker | None]]
+
+
+def chosen(known: list[Worker], literal: str, url: Value) -> Choice:
+    """Which worker a request gets: that with the longest URL that the request's begins with; decided where it can be.
+
+    `literal` is what is known of the URL from the config, `url` the whole of it.
+    """
+    found: Choice = []
+    for worker in sorted(known, key=lambda each: -len(each.url)):
+        if "$" not in worker.url and literal.startswith(worker.url):
+            return [*found, (ALWAYS, worker)]
+        if "$" in worker.url or worker.url.startswith(literal):
+            pattern = rf"^(?=.{{{len(worker.url)}}}){_begins(worker.url)}"
+            found.append((Test(url, How.REGEX, (pattern,)), worker))
+    return [*found, (ALWAYS, None)]
+
+
+def over(choice: Choice, says: Callable[[Worker | None], Condition]) -> Condition:
+    """What a condition on the worker comes to, whichever it is."""
+    held = says(choice[-1][1])
+    for when, worker in reversed(choice[:-1]):
+        held = either(when, says(worker), held)
+    return held
+
+
+def settings(words: Iterable[str]) -> dict[str, str]:
+    """The key=value words of a ProxyPass or BalancerMember."""
+    return {name.lower(): value for name, equals, value in (word.partition("=") for word in words) if equals}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """A ProxyPass or ProxyPassMatch: from a path, or a pattern, to a URL, or to none (`!`)."""
+
+    path: str
+    pattern: bool
+    url: str
+    settings: dict[str, str]
+    raw: bool
+    node: Node
+
+    @property
+    def excluded(self) -> bool:
+        """Whether it says that the path is not proxied."""
+        return self.url == "!"
+
+
+def proxy_pass(node: Node, path: str | None) -> Pass | None:
+    """What a ProxyPass says; `path` is that of the section that it stands in."""
+    args = [arg for arg in node.args if arg.lower() not in {"nocanon", "interpolate", "noquery"}]
+    pattern = node.name == "proxypassmatch"
+    if path is None and args and args[0] == "~":
+        pattern, args = True, args[1:]
+    if path is not None:
+        args = [path, *args]
+    if len(args) < 2:
+        return None
+    raw = any(arg.lower() == "nocanon" for arg in node.args)
+    return Pass(path=args[0], pattern=pattern, url=args[1], settings=settings(args[2:]), raw=raw, node=node)
+
+
+def under(path: str, value: Value = PATH) -> Condition:
+    """Whether a path is, or lies below, that of a ProxyPass or of a <Location>."""
+    if name := undefined(path):
+        return Undecided(path, f"${{{name}}} is not defined in the config")
+    if path == "/":
+        return ALWAYS
+    if path.endswith("/"):
+        return Test(value, How.PREFIX, (path,))
+    return Test(value, How.REGEX, (rf"^{re.escape(path)}(?:/|$)",))
