@@ -4,7 +4,7 @@ import posixpath
 import re
 from collections.abc import Callable
 from enum import StrEnum
-from urllib.parse import quote, quote_from_bytes, unquote_to_bytes
+from urllib.parse import quote, quote_from_bytes, quote_plus, unquote_to_bytes
 
 _ESCAPE = re.compile("%([0-9A-Fa-f]{2})")
 _UNRESERVED = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~")
@@ -23,8 +23,8 @@ class PathForm(StrEnum):
 
     UNRESERVED resolves the escapes of unreserved characters, UNLESS_RESERVED those of all but reserved ones, DECODED
     all of them. ESCAPED escapes what a path cannot hold, if it holds such a thing. ENCODED is the way back from
-    DECODED, where a percent sign is escaped as well, and QUOTED one that escapes also `!'()*[]`. CLEAN resolves dot
-    segments and merges slashes, WITHOUT_DOTS resolves dot segments only.
+    DECODED, where a percent sign is escaped as well, QUOTED one that escapes also `!'()*[]`, and QUERY the way to a
+    value of a query. CLEAN resolves dot segments and merges slashes, WITHOUT_DOTS resolves dot segments only.
     STRICT escapes whatever RFC 2396 gives no place in a path, brackets and percent signs too.
     """
 
@@ -37,6 +37,7 @@ class PathForm(StrEnum):
     STRICT = "whatever has no place in a path escaped"
     CLEAN = "dot segments resolved, slashes merged"
     WITHOUT_DOTS = "dot segments resolved"
+    QUERY = "what is decoded, made a value of a query"
 
 
 def written(form: PathForm, path: str) -> str:
@@ -100,4 +101,5 @@ _FORMS: dict[PathForm, Callable[[str], str]] = {
     PathForm.STRICT: lambda path: quote(path, safe=IN_PATHS),
     PathForm.CLEAN: _clean,
     PathForm.WITHOUT_DOTS: _without_dots,
+    PathForm.QUERY: lambda text: quote_plus(text, safe="-._~"),
 }

@@ -47,7 +47,7 @@ class Subject(StrEnum):
 
 
 class Lines(StrEnum):
-    """What counts as the value of a header that stands on several lines.
+    """What counts as the value of a header that stands on several lines, or of a parameter that stands several times.
 
     With ANY_LINE and ANY_MEMBER a test holds where it holds for one of them; elsewhere they mean the first.
     """
@@ -375,9 +375,7 @@ def _part(value: Of, view: View) -> str | Unsure | None:
         case Subject.VARIABLE:
             return view.variable(value.name)
         case Subject.PARAMETER:
-            query = view.part(Subject.QUERY, original=value.original)
-            found = _named(value.name, query if isinstance(query, Unsure) else [query or ""], "&")
-            return unquote(found.replace("+", " ")) if isinstance(found, str) else found
+            return _parameter(value, view)
     return view.part(value.subject, original=value.original)
 
 
@@ -400,6 +398,24 @@ def _of_lines(value: Of, lines: list[str]) -> str:
             return lines[0].split(",")[0].strip()
         case Lines.LAST_MEMBER:
             return lines[-1].split(",")[-1].strip()
+
+
+def _parameter(value: Of, view: View) -> str | Unsure | None:
+    if value.lines is not Lines.FIRST:
+        every = _parameters(value, view)
+        return every if isinstance(every, Unsure) else _of_lines(value, every) if every else None
+    query = view.part(Subject.QUERY, original=value.original)
+    found = _named(value.name, query if isinstance(query, Unsure) else [query or ""], "&")
+    return unquote(found.replace("+", " ")) if isinstance(found, str) else found
+
+
+def _parameters(value: Of, view: View) -> list[str] | Unsure:
+    """All values of a query parameter, decoded; one without an equals sign has the empty text."""
+    query = view.part(Subject.QUERY, original=value.original)
+    if isinstance(query, Unsure):
+        return query
+    pairs = (pair.partition("=") for pair in (query or "").split("&"))
+    return [unquote(text.replace("+", " ")) for key, _, text in pairs if unquote(key.replace("+", " ")) == value.name]
 
 
 def _named(name: str, lines: list[str] | Unsure, separator: str) -> str | Unsure | None:
@@ -492,6 +508,8 @@ def _values(value: Value, view: View) -> list[str] | Unsure:
     match value:
         case Of(subject=Subject.HEADER, lines=Lines.ANY_LINE | Lines.ANY_MEMBER):
             return _header_values(value, view)
+        case Of(subject=Subject.PARAMETER, lines=Lines.ANY_LINE):
+            return _parameters(value, view)
         case Cased() | Substituted() | Without() | Piece():
             inner = _values(value.value, view)
             if isinstance(inner, Unsure):

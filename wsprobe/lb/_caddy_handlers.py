@@ -1,0 +1,232 @@
+"""Caddy's handlers, each as the steps that it means: those that pass a request on, and those that end its way."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from wsprobe.lb._caddy_context import Context, End, Pass
+from wsprobe.lb._caddy_headers import plain, request_edits
+from wsprobe.lb._caddy_proxy import proxy
+from wsprobe.lb._caddy_rewrite import rewrites
+from wsprobe.lb._caddy_tree import Said, Tree, as_list
+from wsprobe.lb._caddy_values import value_of
+from wsprobe.lb.expressions import (
+    Cases,
+    Condition,
+    How,
+    Join,
+    Substituted,
+    Test,
+    Undecided,
+    Value,
+    both,
+    header,
+)
+from wsprobe.lb.model import Answer, Assign, Edit, Effect, Gate, Named, Op, Opaque, Step
+
+Handled = Pass | End
+
+
+def handled(handler: Tree, context: Context) -> Handled:
+    """What a handler does."""
+    name = handler.text("handler") or Said("a handler without a name", handler.place)
+    read = _HANDLERS.get(name)
+    if read is not None:
+        return read(handler, context)
+    context.report.unknown(name, "a handler that is not part of Caddy, or not read", handler.place)
+    return Pass(steps=(Opaque(why=f"{name} may change the request", place=handler.place),))
+
+
+# What passes the request on.
+
+
+def _nothing(_: Tree, __: Context) -> Pass:
+    return Pass()
+
+
+def _headers(handler: Tree, context: Context) -> Pass:
+    steps = tuple(request_edits(handler.tree("request"), plain(context.scope)))
+    response = handler.tree("response")
+    edits = [edit for edit in request_edits(response, plain(context.scope)) if isinstance(edit, Edit)]
+    deferred = response is not None and (response.text("deferred") == "true" or "require" in response)
+    return Pass(steps=steps, response=tuple(_shown(edit, effective=not deferred) for edit in edits))
+
+
+def _shown(edit: Edit, *, effective: bool) -> Edit:
+    """An edit of the response; what waits for the response's head comes too late for a 101."""
+    return Edit(op=edit.op, which=edit.which, value=edit.value, place=edit.place, effective=effective)
+
+
+def _rewrite(handler: Tree, context: Context) -> Pass:
+    return Pass(steps=tuple(rewrites(handler, context.scope)))
+
+
+def _vars(handler: Tree, context: Context) -> Pass:
+    pairs = ((name, value) for name, value in handler.marked() if name != "handler" and isinstance(value, Said))
+    return Pass(
+        steps=tuple(
+            Assign(name=name, value=value_of(value, context.scope, unknown_stays=False), place=name.place)
+            for name, value in pairs
+        )
+    )
+
+
+def _map(handler: Tree, context: Context) -> Pass:
+    source = value_of(handler.text("source") or "", context.scope, unknown_stays=False)
+    steps: list[Step] = []
+    for index, name in enumerate(handler.texts("destinations")):
+        mappings = handler.trees("mappings")
+        cases = tuple(case for each in mappings if (case := _mapping(each, index, source, context)))
+        defaults = handler.texts("defaults")
+        default = value_of(defaults[index], context.scope) if index < len(defaults) else Join(())
+        steps.append(Assign(name=name.strip("{}"), value=Cases(cases, default), place=name.place))
+    return Pass(steps=tuple(steps))
+
+
+def _mapping(each: Tree, index: int, source: Value, context: Context) -> tuple[Condition, Value] | None:
+    outputs = as_list(each.get("outputs"))
+    output = outputs[index] if index < len(outputs) else None
+    if not isinstance(output, Said) or output == "-" or not output.place:
+        return None
+    pattern = each.text("input_regexp")
+    if pattern is not None:
+        made: Value = value_of(output, context.scope)
+        if "$" in output:
+            made = Undecided(output, "what a pattern of a map catches is not followed")
+        return Test(source, How.REGEX, (pattern,)), made
+    return Test(source, How.EQUALS, (each.text("input") or "",)), value_of(output, context.scope)
+
+
+def _authentication(handler: Tree, context: Context) -> Pass:
+    """Basic authentication; any other provider decides by itself."""
+    providers = handler.tree("providers") or Tree(handler.place)
+    secret = Undecided("the password", "whether the password is right is not known here")
+    credentials = Substituted(header("Authorization"), r"(?i)\ABasic ", "")
+    right = both(Test(header("Authorization"), How.REGEX, (r"(?i)\ABasic [A-Za-z0-9+/=\r\n]+\Z",)), secret)
+    known = list(providers) == ["http_basic"] and credentials is not None
+    gate = Gate(
+        kind="basic_auth" if known else "authentication",
+        header="Authorization",
+        effect=Effect.READS,
+        passes=right if known else Undecided("authentication", "whether it lets the request pass is not known here"),
+        status=None if context.errors else 401,
+        place=handler.place,
+    )
+    return Pass(steps=(gate,))
+
+
+def _tracing(handler: Tree, _: Context) -> Pass:
+    why = "tracing writes the headers of its own span"
+    return Pass(steps=(Opaque(why=why, names=("traceparent", "tracestate"), place=handler.place),))
+
+
+def _request_body(handler: Tree, context: Context) -> Pass:
+    if "set" in handler:
+        context.report.unknown("request_body set", "a body that is put in is not read", handler.where("set"))
+    return Pass()
+
+
+# What ends its way.
+
+
+def _respond(handler: Tree, context: Context) -> End:
+    said = handler.text("status_code")
+    known = context.scope.known.get("http.error.status_code")
+    default = int(known.text) if known is not None and hasattr(known, "text") and known.text.isdigit() else 200
+    status = default if said is None else int(said) if said.isdigit() else None
+    if handler.text("abort") == "true":
+        status = None
+    return End(place=handler.place, answer=Answer(status=status, why="Caddy answers by itself", place=handler.place))
+
+
+def _error(handler: Tree, _: Context) -> End:
+    said = handler.text("status_code")
+    status = 500 if said is None else int(said) if said.isdigit() else None
+    answer = Answer(status=status, why="Caddy answers with an error", place=handler.place)
+    return End(place=handler.place, answer=answer, failed=status or 0)
+
+
+def _files(handler: Tree, _: Context) -> End:
+    return End(
+        place=handler.place, answer=Answer(status=None, why="Caddy answers with a file, or 404", place=handler.place)
+    )
+
+
+def _own(handler: Tree, _: Context) -> End:
+    name = handler.text("handler")
+    return End(place=handler.place, answer=Answer(status=200, why=f"{name} answers by itself", place=handler.place))
+
+
+def _reverse_proxy(handler: Tree, context: Context) -> Handled:
+    transport = handler.tree("transport")
+    if transport is not None and transport.text("protocol") == "fastcgi":
+        why = "FastCGI carries no WebSocket; its application answers"
+        return End(place=handler.place, answer=Answer(status=None, why=why, place=handler.place))
+    ended = proxy(handler, context)
+    gated = _forward_auth(handler, context)
+    return ended if gated is None else gated
+
+
+def _forward_auth(handler: Tree, context: Context) -> Pass | None:
+    """A proxy that asks another service and goes on where its answer is good: what `forward_auth` is made of."""
+    good = next((each for each in handler.trees("handle_response") if _is_good(each)), None)
+    if good is None or not (handler.tree("rewrite") or Tree(handler.place)).text("method"):
+        return None
+    edits = tuple(_copied(good, context))
+    names = [name for edit in edits if isinstance(edit.which, Named) for name in edit.which.names]
+    returns = tuple(dict.fromkeys(names))
+    replaces = any(name.lower() == "authorization" for name in returns)
+    gate = Gate(
+        kind="forward_auth",
+        header="Authorization",
+        effect=Effect.REPLACES if replaces else Effect.READS,
+        passes=Undecided("forward_auth", "what the authentication service answers is not known here"),
+        status=None,
+        returns=returns,
+        place=handler.place,
+    )
+    return Pass(steps=(gate, *edits))
+
+
+def _is_good(each: Tree) -> bool:
+    match = each.tree("match")
+    codes = match.texts("status_code") if match else []
+    return any(code in {"2", "200"} for code in codes) and not any(
+        handler.text("handler") in {"static_response", "reverse_proxy", "copy_response"}
+        for route in each.trees("routes")
+        for handler in route.trees("handle")
+    )
+
+
+def _copied(good: Tree, context: Context) -> Iterator[Edit]:
+    """The headers that are taken from the service's answer. Before 2.11 what the client sent stayed, unless set."""
+    why = "it is what the authentication service returns"
+    for route in good.trees("routes"):
+        conditional = bool(route.trees("match"))
+        for handler in route.trees("handle"):
+            for edit in request_edits(handler.tree("request"), plain(context.scope)):
+                if isinstance(edit, Edit) and (conditional or edit.op is not Op.REMOVE):
+                    value = Undecided("the answer", why)
+                    yield Edit(op=Op.SET, which=edit.which, value=value, place=edit.place)
+
+
+_HANDLERS: Mapping[str, Callable[[Tree, Context], Handled]] = {
+    "headers": _headers,
+    "rewrite": _rewrite,
+    "vars": _vars,
+    "map": _map,
+    "authentication": _authentication,
+    "tracing": _tracing,
+    "request_body": _request_body,
+    "encode": _nothing,
+    "templates": _nothing,
+    "push": _nothing,
+    "intercept": _nothing,
+    "log_append": _nothing,
+    "copy_response": _nothing,
+    "copy_response_headers": _nothing,
+    "static_response": _respond,
+    "error": _error,
+    "file_server": _files,
+    "metrics": _own,
+    "acme_server": _own,
+    "reverse_proxy": _reverse_proxy,
+}

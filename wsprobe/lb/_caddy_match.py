@@ -1,0 +1,360 @@
+"""Caddy's matchers as conditions over the request as it stands when they are asked."""
+
+import fnmatch
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from wsprobe.lb._caddy_tree import NULL, Said, Tree, as_trees
+from wsprobe.lb._caddy_values import Scope, has_placeholder, placeholder, value_of
+from wsprobe.lb._paths import PathForm
+from wsprobe.lb.expressions import (
+    ALWAYS,
+    Cased,
+    Condition,
+    How,
+    Lines,
+    Not,
+    Of,
+    OneOf,
+    Subject,
+    Test,
+    Undecided,
+    Value,
+    Written,
+    both,
+)
+
+PRIVATE = (
+    "192.168.0.0/16",
+    "172.16.0.0/12",
+    "10.0.0.0/8",
+    "127.0.0.1/8",
+    "fd00::/8",
+    "::1",
+)
+"""What Caddy calls private_ranges."""
+
+MAX_NESTING = 50
+"""How deep `not` may be nested."""
+
+
+def matches_any(sets: list[Tree], scope: Scope, depth: int = 0) -> Condition:
+    """Whether one of the matcher sets of a route matches; a route without any matches always."""
+    found = tuple(matches_all(each, scope, depth) for each in sets)
+    return ALWAYS if not found or ALWAYS in found else found[0] if len(found) == 1 else OneOf(found)
+
+
+def matches_all(matchers: Tree, scope: Scope, depth: int = 0) -> Condition:
+    """Whether all matchers of a set match."""
+    return both(*(_matcher(name, found, scope, depth) for name, found in matchers.marked()))
+
+
+def _matcher(name: Said, found: Any, scope: Scope, depth: int) -> Condition:  # noqa: ANN401  what a Tree holds
+    if name == "not":
+        if depth > MAX_NESTING:
+            return Undecided("not", f"not is nested deeper than {MAX_NESTING}")
+        return Not(matches_any(as_trees(found), scope, depth + 1))
+    read = _KINDS.get(name)
+    if read is None:
+        return Undecided(str(name), _WHY.get(name, f"the matcher {name} is not read"))
+    return read(found, scope)
+
+
+_WHY = {
+    "expression": "an expression in CEL is not evaluated",
+    "file": "it depends on the files of the proxy",
+    "tls": "it depends on the handshake of TLS",
+    "path_query": "the matcher path_query is not read",
+}
+
+
+# Paths.
+
+
+def _paths(found: Any, _: Scope) -> Condition:  # noqa: ANN401
+    return _one_of(map(_path, _texts(found)))
+
+
+def _path(pattern: Said) -> Condition:
+    if has_placeholder(pattern):
+        return Undecided(pattern, "a path with a placeholder is not followed")
+    if pattern == "*":
+        return ALWAYS
+    form = PathForm.WITHOUT_DOTS if "//" in pattern else PathForm.CLEAN
+    if "%" in pattern:
+        escaped = Written(Written(Of(Subject.RAW_PATH), PathForm.ESCAPED), form)
+        return Test(escaped, How.REGEX, (_escaped_glob(pattern),))
+    decoded = Cased(Written(Written(Of(Subject.RAW_PATH), PathForm.DECODED), form))
+    return Test(decoded, *_how_path(pattern.lower()))
+
+
+def _how_path(pattern: str) -> tuple[How, tuple[str, ...]]:
+    """A star at an end stands for anything; others, and those beside them, do not pass a slash."""
+    stars = pattern.count("*")
+    if stars == 2 and pattern.startswith("*") and pattern.endswith("*"):
+        return How.CONTAINS, (pattern[1:-1],)
+    if stars == 1 and pattern.startswith("*"):
+        return How.SUFFIX, (pattern[1:],)
+    if stars == 1 and pattern.endswith("*"):
+        return How.PREFIX, (pattern[:-1],)
+    return (How.REGEX, (_glob(pattern),)) if set(pattern) & set("*?[\\") else (How.EQUALS, (pattern,))
+
+
+def _glob(pattern: str) -> str:
+    """What Go's path.Match takes, as a pattern: neither * nor ? passes a slash."""
+    parts = []
+    for part in re.findall(r"\*|\?|\[[^\]]*\]|\\.|[^*?\[\\]+|[\[\\]", pattern):
+        if part == "*":
+            parts.append("[^/]*")
+        elif part == "?":
+            parts.append("[^/]")
+        elif part[0] == "[" and len(part) > 1:
+            parts.append(part.replace("\\", "\\\\"))
+        else:
+            parts.append(re.escape(part[1:] if part[0] == "\\" and len(part) > 1 else part))
+    return rf"\A{''.join(parts)}\Z"
+
+
+def _escaped_glob(pattern: str) -> str:
+    """A pattern with escapes is compared with the path as it travels; `%*` passes slashes."""
+    parts = []
+    for part in re.findall(r"%\*|%[0-9A-Fa-f]{2}|\*|.", pattern):
+        if part == "%*":
+            parts.append(".*")
+        elif part == "*":
+            parts.append("[^/]*")
+        elif part[0] == "%" and len(part) == 3:
+            parts.append(f"(?i:{part})")
+        else:
+            octet = f"%{ord(part):02x}" if part.isascii() and part != "/" else ""
+            parts.append(f"(?i:{re.escape(part)}|{octet})" if octet else re.escape(part))
+    return rf"\A{''.join(parts)}\Z"
+
+
+def _path_regexp(found: Any, _: Scope) -> Condition:  # noqa: ANN401
+    """Whether a pattern is found in the path, decoded and clean."""
+    pattern = found.text("pattern") if isinstance(found, Tree) else None
+    if pattern is None:
+        return Undecided("path_regexp", "it has no pattern")
+    return Test(REGEXP_PATH, How.REGEX, (pattern,))
+
+
+REGEXP_PATH: Value = Written(Written(Of(Subject.RAW_PATH), PathForm.DECODED), PathForm.CLEAN)
+"""What path_regexp looks at."""
+
+
+# Hosts, methods, addresses.
+
+
+def _hosts(found: Any, scope: Scope) -> Condition:  # noqa: ANN401
+    return _one_of(_host(each, scope) for each in _texts(found))
+
+
+def _host(name: Said, scope: Scope) -> Condition:
+    if has_placeholder(name):
+        return _environment(name, scope)
+    if "*" in name:
+        labels = ["[^.]*" if label == "*" else re.escape(label) for label in name.split(".")]
+        return Test(Of(Subject.HOST), How.REGEX, (rf"\A{'[.]'.join(labels)}\Z",), ignore_case=True)
+    return Test(Of(Subject.HOST), How.EQUALS, (name,), ignore_case=True)
+
+
+def _environment(name: Said, scope: Scope) -> Condition:
+    value = value_of(name, scope)
+    parts = getattr(value, "parts", (value,))
+    unknown = next((part for part in parts if isinstance(part, Undecided)), None)
+    return unknown or Undecided(name, "a host with a placeholder is not followed")
+
+
+def _methods(found: Any, _: Scope) -> Condition:  # noqa: ANN401
+    return Test(Of(Subject.METHOD), How.EQUALS, tuple(_texts(found)))
+
+
+def _protocol(found: Any, _: Scope) -> Condition:  # noqa: ANN401
+    name = str(found)
+    if name in {"http", "https"}:
+        return Test(Of(Subject.SCHEME), How.EQUALS, (name,))
+    if name == "grpc":
+        return Test(Of(Subject.HEADER, "Content-Type"), How.PREFIX, ("application/grpc",))
+    versions = {
+        "http/1.0": ("HTTP/1.0",),
+        "http/1.0+": ("HTTP/1.0", "HTTP/1.1", "HTTP/2", "HTTP/3"),
+        "http/1.1": ("HTTP/1.1",),
+        "http/1.1+": ("HTTP/1.1", "HTTP/2", "HTTP/3"),
+        "http/2": ("HTTP/2",),
+        "http/2+": ("HTTP/2", "HTTP/3"),
+        "http/3": ("HTTP/3",),
+        "http/3+": ("HTTP/3",),
+    }
+    if name not in versions:
+        return Undecided(name, "the matcher protocol does not know that")
+    return Test(Of(Subject.VERSION), How.EQUALS, versions[name])
+
+
+def networks(ranges: Iterable[str]) -> tuple[str, ...]:
+    """Ranges of addresses, with private_ranges written out."""
+    return tuple(each for one in ranges for each in (PRIVATE if one == "private_ranges" else (str(one),)))
+
+
+def _remote_ip(found: Any, _: Scope) -> Condition:  # noqa: ANN401
+    ranges = found.texts("ranges") if isinstance(found, Tree) else []
+    if "forwarded" in ranges or (isinstance(found, Tree) and found.text("forwarded") == "true"):
+        return Undecided("remote_ip forwarded", "the client may say any address")
+    if any(has_placeholder(each) for each in ranges):
+        return Undecided("remote_ip", "an address with a placeholder is not followed")
+    return Test(Of(Subject.PEER), How.NETWORK, networks(ranges))
+
+
+def _client_ip(found: Any, scope: Scope) -> Condition:  # noqa: ANN401
+    address = scope.known.get("http.vars.client_ip")
+    if isinstance(address, Undecided):
+        return address
+    return _remote_ip(found, scope)
+
+
+# Headers and queries.
+
+
+def _lines(name: str) -> Value:
+    """All lines of a header: any of them may match."""
+    if name.lower() == "host":
+        return Of(Subject.AUTHORITY)
+    return Of(Subject.HEADER, name, lines=Lines.ANY_LINE)
+
+
+def _headers(found: Any, _: Scope) -> Condition:  # noqa: ANN401
+    pairs = found.items() if isinstance(found, Tree) else ()
+    return both(*(_header(name, values) for name, values in pairs))
+
+
+def _header(name: str, values: Any) -> Condition:  # noqa: ANN401
+    wanted = _texts(values)
+    if any(has_placeholder(each) for each in wanted):
+        return Undecided(name, "a value with a placeholder is not followed")
+    exists = Test(_lines(name), How.EXISTS)
+    if values is NULL:
+        return Not(exists)
+    if not wanted:
+        return exists
+    return _one_of(Test(_lines(name), *_how(each)) for each in wanted)
+
+
+def _how(value: str) -> tuple[How, tuple[str, ...]]:
+    if value == "*":
+        return How.EXISTS, ()
+    if value.startswith("*") and value.endswith("*"):
+        return How.CONTAINS, (value[1:-1],)
+    if value.startswith("*"):
+        return How.SUFFIX, (value[1:],)
+    if value.endswith("*"):
+        return How.PREFIX, (value[:-1],)
+    return How.EQUALS, (value,)
+
+
+def _header_regexp(found: Any, _: Scope) -> Condition:  # noqa: ANN401
+    tests: list[Condition] = []
+    for name, each in found.items() if isinstance(found, Tree) else ():
+        pattern = each.text("pattern") if isinstance(each, Tree) else None
+        tests.append(Test(_lines(name), How.REGEX, (pattern or "",)))
+    return both(*tests)
+
+
+def _query(found: Any, _: Scope) -> Condition:  # noqa: ANN401
+    pairs = list(found.items()) if isinstance(found, Tree) else []
+    if not pairs:
+        return Not(Test(Of(Subject.QUERY), How.REGEX, (".",)))
+    return both(*(_parameter(name, _texts(values)) for name, values in pairs))
+
+
+def _parameter(name: str, values: list[Said]) -> Condition:
+    if any(has_placeholder(each) for each in (name, *values)):
+        return Undecided(name, "a query with a placeholder is not followed")
+    of = Of(Subject.PARAMETER, name, lines=Lines.ANY_LINE)
+    return Test(of, How.EXISTS) if "*" in values else Test(of, How.EQUALS, tuple(values))
+
+
+# Variables.
+
+
+def _variable(name: str, scope: Scope) -> Value:
+    if name.startswith("{") and name.endswith("}"):
+        found = placeholder(name[1:-1], scope)
+        return found if found is not None else Undecided(name, f"{name}: only the running proxy knows")
+    return value_of(f"{{http.vars.{name}}}", scope)
+
+
+def _vars(found: Any, scope: Scope) -> Condition:  # noqa: ANN401
+    pairs = found.items() if isinstance(found, Tree) else ()
+    return both(*(Test(_variable(name, scope), How.EQUALS, tuple(_texts(values))) for name, values in pairs))
+
+
+def _vars_regexp(found: Any, scope: Scope) -> Condition:  # noqa: ANN401
+    tests: list[Condition] = []
+    for name, each in found.items() if isinstance(found, Tree) else ():
+        pattern = each.text("pattern") if isinstance(each, Tree) else None
+        tests.append(Test(_variable(name, scope), How.REGEX, (pattern or "",)))
+    return both(*tests)
+
+
+_KINDS: Mapping[str, Callable[[Any, Scope], Condition]] = {
+    "path": _paths,
+    "path_regexp": _path_regexp,
+    "host": _hosts,
+    "method": _methods,
+    "protocol": _protocol,
+    "remote_ip": _remote_ip,
+    "client_ip": _client_ip,
+    "header": _headers,
+    "header_regexp": _header_regexp,
+    "query": _query,
+    "vars": _vars,
+    "vars_regexp": _vars_regexp,
+}
+
+
+def _texts(found: Any) -> list[Said]:  # noqa: ANN401
+    return [each for each in (found if isinstance(found, list) else [found]) if isinstance(each, Said)]
+
+
+def _one_of(conditions: Iterable[Condition]) -> Condition:
+    found = tuple(conditions)
+    return found[0] if len(found) == 1 else OneOf(found)
+
+
+# How a match is told, and what would match it.
+
+
+def label_of(sets: list[Tree]) -> str:
+    """The matchers as the config has them, in one line."""
+    return " or ".join(_set_label(each) for each in sets)
+
+
+def _set_label(matchers: Tree) -> str:
+    return matchers.label or ", ".join(_matcher_label(name, found) for name, found in matchers.items())
+
+
+def _matcher_label(name: str, found: Any) -> str:  # noqa: ANN401
+    if isinstance(found, Tree) and name in {"header", "header_regexp", "query", "vars", "vars_regexp"}:
+        return f"{name} {' '.join(found)}"
+    if name == "path_regexp" and isinstance(found, Tree):
+        return f"{name} {found.text('pattern') or ''}"
+    if name == "not":
+        sets = found if isinstance(found, list) else [found]
+        return f"not {' or '.join(_set_label(each) for each in sets if isinstance(each, Tree))}"
+    return f"{name} {' '.join(_texts(found))}".strip()
+
+
+def sample_of(sets: list[Tree]) -> tuple[str | None, str | None]:
+    """A path and a host that should match; None where any does."""
+    for each in sets[:1]:
+        path = next((_sample_path(text) for text in each.texts("path")), None)
+        host = next((text.replace("*", "x") for text in each.texts("host") if not has_placeholder(text)), None)
+        return path, host
+    return None, None
+
+
+def _sample_path(pattern: str) -> str:
+    made = re.sub(r"\[(.)[^\]]*\]", r"\1", pattern.replace("*", "x").replace("?", "x"))
+    made = made if made.startswith("/") else f"/{made}"
+    return made if fnmatch.fnmatchcase(made, "/*") else "/"

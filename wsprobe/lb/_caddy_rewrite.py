@@ -1,0 +1,123 @@
+"""What Caddy's `rewrite`, `uri` and `method` make of a request's target and method."""
+
+import re
+from collections.abc import Iterator
+
+from wsprobe.lb._caddy_headers import go_template
+from wsprobe.lb._caddy_tree import Said, Tree
+from wsprobe.lb._caddy_values import Scope, has_placeholder, nonempty, value_of
+from wsprobe.lb._paths import PathForm
+from wsprobe.lb.expressions import (
+    Captured,
+    Cases,
+    How,
+    Join,
+    Of,
+    Subject,
+    Substituted,
+    Test,
+    Text,
+    Undecided,
+    Value,
+    Written,
+)
+from wsprobe.lb.model import Method, Retarget, Step
+
+ESCAPED_PATH: Value = Written(Of(Subject.RAW_PATH), PathForm.ESCAPED)
+"""The path as Go would send it."""
+
+_QUERY = Of(Subject.QUERY)
+KEPT_QUERY: Value = Cases(((Test(_QUERY, How.EXISTS), Join((Text("?"), _QUERY))),), Text(""))
+"""The query as it is, with its question mark where there is one."""
+
+_PLACEHOLDER = re.compile(r"(\{[^{}\s]+\})")
+_PATH = "{http.request.uri.path}"
+
+
+def rewrites(handler: Tree | None, scope: Scope) -> Iterator[Step]:
+    """The steps of a rewrite, in the order in which Caddy takes them."""
+    if handler is None:
+        return
+    if method := handler.text("method"):
+        yield Method(value=value_of(method.upper(), scope), place=method.place)
+    if uri := handler.text("uri"):
+        yield Retarget(value=_uri(uri, scope), place=uri.place)
+    if prefix := handler.text("strip_path_prefix"):
+        yield _path_step(_stripped(prefix if prefix.startswith("/") else f"/{prefix}", r"\A{}"), prefix)
+    if suffix := handler.text("strip_path_suffix"):
+        yield _path_step(_stripped(suffix, r"{}\Z"), suffix)
+    for each in handler.trees("uri_substring"):
+        yield Retarget(value=_substring(each), place=each.place)
+    for each in handler.trees("path_regexp"):
+        find, replacement = each.text("find") or "", each.text("replace") or ""
+        value = Substituted(ESCAPED_PATH, find, go_template(replacement, find), all=True)
+        yield _path_step(_undecided_where(replacement) or value, Said(find, each.place))
+    if query := handler.tree("query"):
+        yield Retarget(value=Undecided("uri query", "how the query is written anew is not read"), place=query.place)
+
+
+def _path_step(path: Value, said: Said) -> Retarget:
+    rooted = Substituted(path, r"\A(?!/)", "/")
+    return Retarget(value=Join((rooted, KEPT_QUERY)), place=said.place)
+
+
+def _undecided_where(*texts: str) -> Undecided | None:
+    """Why a text cannot be followed: it has a placeholder where none is expected."""
+    found = next((text for text in texts if has_placeholder(text)), None)
+    return Undecided(found, "a placeholder in a part of a path is not followed") if found else None
+
+
+def _stripped(part: str, anchored: str) -> Value:
+    """The clean path without a part; each character may be escaped, and is compared without case."""
+    if undecided := _undecided_where(part):
+        return undecided
+    characters = (f"(?:{re.escape(char)}|{''.join(f'%{octet:02x}' for octet in char.encode())})" for char in part)
+    form = PathForm.WITHOUT_DOTS if "//" in part else PathForm.CLEAN
+    return Substituted(Written(ESCAPED_PATH, form), anchored.format(f"(?i:{''.join(characters)})"), "")
+
+
+def _substring(each: Tree) -> Value:
+    find, replacement = each.text("find") or "", each.text("replace") or ""
+    limit = each.text("limit") or "0"
+    if limit not in {"0", "1"} or not find:
+        return Undecided(find, "a replacement with a limit above 1 is not followed")
+    if undecided := _undecided_where(find, replacement):
+        return undecided
+    parts = (
+        Substituted(of, re.escape(find), replacement.replace("\\", r"\\"), all=limit == "0")
+        for of in (ESCAPED_PATH, KEPT_QUERY)
+    )
+    return Join(tuple(parts))
+
+
+def _uri(uri: str, scope: Scope) -> Value:
+    """The target that a template makes: what it does not say of path and query stays."""
+    template = uri.partition("#")[0]
+    before, mark, after = template.partition("?")
+    query: Value = _marked(_query(after, scope)) if mark else KEPT_QUERY
+    if not before:
+        return Join((ESCAPED_PATH, query))
+    inner = Scope({**scope.known, _PATH[1:-1]: ESCAPED_PATH}, scope.named)
+    path = value_of(before.replace("{path}", _PATH), inner, unknown_stays=False)
+    if isinstance(path, Join) and not mark:
+        # What a placeholder brings may hold a query of its own.
+        injected = Captured(path, r"(?s)\?(.*)\Z", "1")
+        query = Cases(((Test(path, How.CONTAINS, ("?",)), Join((Text("?"), injected))),), KEPT_QUERY)
+    path = Captured(path, r"(?s)\A[^?]*", "0") if isinstance(path, Join) else path
+    return Join((Written(Written(path, PathForm.DECODED), PathForm.QUOTED), query))
+
+
+def _marked(query: Value) -> Value:
+    """A query with its question mark; Go sends that of an empty one only where the client did."""
+    bare = Test(_QUERY, How.EQUALS, ("",))
+    return Cases(((nonempty(query), Join((Text("?"), query))), (bare, Text("?"))), Text(""))
+
+
+def _query(template: str, scope: Scope) -> Value:
+    """The query of a template: what a placeholder brings is escaped, but for the query itself."""
+    parts: list[Value] = []
+    for part in _PLACEHOLDER.split(template):
+        value = value_of(part, scope, unknown_stays=False)
+        whole = part in {"{query}", "{http.request.uri.query}"}
+        parts.append(value if whole or isinstance(value, Text) else Written(value, PathForm.QUERY))
+    return Join(tuple(parts))

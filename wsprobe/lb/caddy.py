@@ -1,0 +1,81 @@
+"""Caddy: Caddyfiles, and its own JSON.
+
+A Caddyfile is adapted to the JSON as Caddy does it, with the lines kept, so both are read by the same code. The
+version that is assumed is the current one: it is what `caddy upgrade` and the official images give, and it is the
+strictest about headers (names with an underscore are dropped, heads end at some 16 kB).
+"""
+
+import re
+
+from wsprobe.inspection import Problem
+from wsprobe.lb._caddy_blocks import parse
+from wsprobe.lb._caddy_context import Report
+from wsprobe.lb._caddy_server import listeners
+from wsprobe.lb._caddy_sites import adapted
+from wsprobe.lb._caddy_tree import Tree, from_node
+from wsprobe.lb.model import Config
+from wsprobe.lb.source import ReadError, Source
+
+NAME = "caddy"
+VERSION = "2.11"
+
+_HEAD = 65536
+_COMMENT = re.compile(r"(?m)^\s*#.*$")
+_SITE = re.compile(
+    r"(?mx)^(?:"
+    r"(?:https?://)?(?:[\w.*{}$:\[\]-]+)(?::\d+)?(?:/\S*)?(?:,\s*\S+)*\s*\{\s*$"  # addresses and a brace at the end
+    r"|\(\w[\w-]*\)\s*\{\s*$"  # a snippet
+    r"|:\d+\s*$|\{\s*$)"
+)
+_DIRECTIVE = re.compile(
+    r"(?m)^\s*(?:reverse_proxy|file_server|handle_path|handle|respond|encode|php_fastcgi|forward_auth|basic_?auth"
+    r"|redir|tls|auto_https|request_header|header_up|import|route|root)\b(?![ \t]*[:=(])"
+)
+_OTHER = re.compile(r"(?m);\s*$|^\s*(?:frontend|backend|listen|defaults|global)\s|^\s*<\w+")
+
+
+def sniff(source: Source) -> bool:
+    """Whether a file looks like a Caddyfile, or like Caddy's JSON."""
+    text = source.text[:_HEAD]
+    if text.lstrip().startswith("{") and re.search(r"\A\s*\{\s*\"", text):
+        return bool(re.search(r'"apps"\s*:', text) and re.search(r'"(?:http|servers)"\s*:\s*\{', text))
+    bare = _COMMENT.sub("", text)
+    name = source.path.rpartition("/")[2].lower()
+    if name.startswith("caddyfile") or name.endswith((".caddyfile", ".caddyfiletest", ".caddy")):
+        return bool(bare.strip())
+    return bool(_DIRECTIVE.search(bare) and _SITE.search(bare) and not _OTHER.search(bare))
+
+
+def read(source: Source, version: str | None = None) -> Config:
+    """A Caddyfile with all that it imports, or a config in JSON."""
+    told = version or VERSION
+    numbers = tuple(int(part) for part in re.findall(r"\d+", told)[:3]) or (2, 11)
+    report = Report()
+    problems: tuple[Problem, ...] = ()
+    json = re.match(r"\s*\{\s*[\"}]", source.text)
+    if json:
+        tree, files = _from_json(source), [source.path]
+    else:
+        file = parse(source)
+        tree = adapted(file, numbers, report, source.at(1))
+        files, problems = file.files, tuple(file.problems)
+    return Config(
+        kind=NAME,
+        path=source.path,
+        version=told,
+        assumed=version is None,
+        listeners=tuple(listeners(tree, numbers, report)),
+        unread=tuple(dict.fromkeys(report.unread)),
+        problems=problems,
+        files=tuple(dict.fromkeys(files)),
+    )
+
+
+def _from_json(source: Source) -> Tree:
+    from wsprobe.lb._yaml import documents
+
+    found = documents(source)
+    tree = from_node(found[0]) if found else None
+    if not isinstance(tree, Tree):
+        raise ReadError(source.path, "no object of JSON")
+    return tree
