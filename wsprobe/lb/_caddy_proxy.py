@@ -197,6 +197,8 @@ def _sent(ops: Tree | None, transport: Tree, upstream: Upstream) -> Iterator[Ste
     yield Edit(op=Op.REPLACE, which=Every(), value=Text(""), pattern=r"\A[ \t]+|[ \t]+\Z", every=True)
     no_host = Not(nonempty(header("Host")))
     yield Edit(op=Op.SET, which=Named(("Host",)), value=_address(upstream), when=no_host)
+    malformed = Test(header("Host"), How.REGEX, (r"[^A-Za-z0-9!$%&'()*+,\-.:;=@\[\]_~]",))
+    yield Edit(op=Op.SET, which=Named(("Host",)), value=Text(""), when=malformed)
     yield Edit(op=Op.FIRST, which=Named(("User-Agent",)))
     every = next((name for name in ops.texts("delete") if name == "*"), None) if ops else None
     deleted = every if every is not None else deletes_header(ops, "User-Agent")

@@ -13,6 +13,7 @@ from wsprobe.lb.expressions import (
     How,
     Join,
     Of,
+    OneOf,
     Subject,
     Substituted,
     Test,
@@ -20,6 +21,7 @@ from wsprobe.lb.expressions import (
     Undecided,
     Value,
     Written,
+    both,
 )
 from wsprobe.lb.model import Method, Retarget, Step
 
@@ -31,6 +33,7 @@ KEPT_QUERY: Value = Cases(((Test(_QUERY, How.EXISTS), Join((Text("?"), _QUERY)))
 """The query as it is, with its question mark where there is one."""
 
 _PLACEHOLDER = re.compile(r"(\{[^{}\s]+\})")
+_COMPONENT = re.compile(r"(\A|[&=])([^&=]*)")
 _PATH = "{http.request.uri.path}"
 
 
@@ -83,9 +86,10 @@ def _substring(each: Tree) -> Value:
         return Undecided(find, "a replacement with a limit above 1 is not followed")
     if undecided := _undecided_where(find, replacement):
         return undecided
+    form = PathForm.WITHOUT_DOTS if "//" in find else PathForm.CLEAN
     parts = (
         Substituted(of, re.escape(find), replacement.replace("\\", r"\\"), all=limit == "0")
-        for of in (ESCAPED_PATH, KEPT_QUERY)
+        for of in (Written(ESCAPED_PATH, form), KEPT_QUERY)
     )
     return Join(tuple(parts))
 
@@ -101,8 +105,8 @@ def _uri(uri: str, scope: Scope) -> Value:
     path = value_of(before.replace("{path}", _PATH), inner, unknown_stays=False)
     if isinstance(path, Join) and not mark:
         # What a placeholder brings may hold a query of its own.
-        injected = Captured(path, r"(?s)\?(.*)\Z", "1")
-        query = Cases(((Test(path, How.CONTAINS, ("?",)), Join((Text("?"), injected))),), KEPT_QUERY)
+        injected = Substituted(Captured(path, r"(?s)\?(.*)\Z", "1"), r"\A&+|&+(?=&|\Z)", "", all=True)
+        query = Cases(((Test(path, How.CONTAINS, ("?",)), _marked(injected)),), KEPT_QUERY)
     path = Captured(path, r"(?s)\A[^?]*", "0") if isinstance(path, Join) else path
     return Join((Written(Written(path, PathForm.DECODED), PathForm.QUOTED), query))
 
@@ -114,9 +118,27 @@ def _marked(query: Value) -> Value:
 
 
 def _query(template: str, scope: Scope) -> Value:
-    """The query of a template: what a placeholder brings is escaped, but for the query itself."""
+    """The query of a template: what a placeholder brings is escaped, but for the query itself.
+
+    An ampersand is written only between what is not empty.
+    """
     parts: list[Value] = []
-    for part in _PLACEHOLDER.split(template):
+    keys: list[Value] = []
+    for mark, component in _COMPONENT.findall(template):
+        value = _component(component, scope)
+        if mark == "=":
+            keys.append(Text("="))
+            parts += [Text("="), value]
+        else:
+            separated = OneOf(tuple(nonempty(each) for each in keys))
+            parts += [Cases(((both(separated, nonempty(value)), Text("&")),), Text("")), value]
+            keys.append(value)
+    return Join(tuple(parts))
+
+
+def _component(text: str, scope: Scope) -> Value:
+    parts: list[Value] = []
+    for part in _PLACEHOLDER.split(text):
         value = value_of(part, scope, unknown_stays=False)
         whole = part in {"{query}", "{http.request.uri.query}"}
         parts.append(value if whole or isinstance(value, Text) else Written(value, PathForm.QUERY))

@@ -100,7 +100,7 @@ class Flattened:
         begin, answered = len(inside.steps), len(inside.response)
         ended = self._handlers(route.trees("handle"), inside, context)
         if not ended and route.text("terminal") == "true":
-            self._emit(inside, _silence(route.place))
+            self._emit(inside, _silence(route.place, context))
             ended = True
         if ended:
             return condition == ALWAYS
@@ -184,12 +184,20 @@ class Flattened:
 
     def rest(self, way: Way, place: Line) -> None:
         """What no handler answers gets an empty 200."""
-        self._emit(replace(way, labels=(*way.labels, "anything else"), place=place), _silence(place))
+        answer = Answer(status=200, why=_SILENCE, place=place)
+        self._emit(replace(way, labels=(*way.labels, "anything else"), place=place), End(place=place, answer=answer))
 
 
-def _silence(place: Line) -> End:
-    answer = Answer(status=200, why="no handler answers, so Caddy sends an empty 200", place=place)
-    return End(place=place, answer=answer)
+_SILENCE = "no handler answers, so Caddy sends an empty 200"
+
+
+def _silence(place: Line, context: Context) -> End:
+    """Nothing answers: an empty 200, and of an error its status."""
+    error = context.scope.known.get("http.error.status_code")
+    if error is None:
+        return End(place=place, answer=Answer(status=200, why=_SILENCE, place=place))
+    status = int(error.text) if isinstance(error, Text) else None
+    return End(place=place, answer=Answer(status=status, why="no route for errors answers", place=place))
 
 
 def _status(status: str) -> Text | Undecided:

@@ -12,6 +12,7 @@ from wsprobe.lb._caddy_routes import Flattened, Way
 from wsprobe.lb._caddy_tree import Said, Tree
 from wsprobe.lb._caddy_values import Scope, has_placeholder, nonempty
 from wsprobe.lb.expressions import (
+    ALWAYS,
     NEVER,
     Cases,
     Condition,
@@ -229,7 +230,7 @@ def _received(context: Context) -> Iterator[Step]:
     yield Edit(op=Op.SET, which=Named(("Host",)), value=authority, when=absolute)
     yield Retarget(value=Join((ESCAPED_PATH, KEPT_QUERY)))
     if context.since(2, 11):
-        yield Edit(op=Op.REMOVE, which=Like("_"))
+        yield Edit(op=Op.REMOVE, which=Like("_"), when=Not(_without_host()) if context.errors else ALWAYS)
 
 
 _NO_HOST = "Caddy refuses a request whose Host is empty"
