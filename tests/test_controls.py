@@ -184,9 +184,10 @@ def test_a_403_is_asked_again_with_other_origins() -> None:
     own = f"the same upgrade with Origin http://127.0.0.1:{app.port}"
     assert controls(ran) == {
         "the same upgrade again": "403",
-        own: "101, then ended without a close frame (eof)",
+        own: controls(ran)[own],
         "the same upgrade without Origin": "403",
     }
+    assert controls(ran)[own].startswith("101, then ended without a close frame (eof)")
 
 
 def test_the_origin_itself_can_be_asked_past_what_stands_before_it() -> None:

@@ -27,7 +27,7 @@ LAYERS = {
         "recordfile",
         "redact",
     ],
-    2: ("path", "wording", "lb", "trials", "stacks"),
+    2: ("path", "wording", "lb", "trials", "stacks", "ladder", "defaults"),
     3: ("rules",),
     4: ("diagnose", "meet", "controls", "examine", "silences", "veil"),
     5: ("net", "reports"),

@@ -113,7 +113,8 @@ def _reach(path: Path) -> str:
     """How far the statement goes: time, connections, addresses, and with which credentials."""
     hop = path.outermost
     parts = [seconds(hop.ended)] if hop.ended else []
-    parts.append("1 connection")
+    trials = len(path.trace.trials)
+    parts.append(f"1 connection and {trials} more beside it" if trials else "1 connection")
     if path.client is not None:
         parts.append("1 address")
         sent = [r.name for r in hop.redactions if r.message == "request"]

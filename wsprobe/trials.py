@@ -11,6 +11,7 @@ from wsprobe.heads import values
 from wsprobe.model import Ending, Observation, Sender, Trace, Trial
 from wsprobe.path import SWITCHING, Path, code_of
 from wsprobe.wording import code as close_code
+from wsprobe.wording import seconds
 
 AGAIN = "the same upgrade again"
 PLAIN, PLAIN_NONE = "the same credentials over plain HTTP", "plain HTTP without credentials"
@@ -55,7 +56,7 @@ def in_words(hop: Observation) -> str:
         return "101, and it stayed open"
     if close.ending is Ending.FRAME:
         return f"101, then closed with {close_code(close)}"
-    return f"101, then ended without a close frame ({close.ending})"
+    return f"101, then ended without a close frame ({close.ending}) after {seconds(close.at)}"
 
 
 def why_stopped(trace: Trace) -> str | None:

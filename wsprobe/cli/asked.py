@@ -21,6 +21,7 @@ REDIRECTS = 10
 """Connections that one request may take until it is no longer followed."""
 
 _WEBSOCKET = {"http": "ws", "https": "wss"}
+_HOLD, _HOLD_FOR_TIMERS = 5.0, 330.0
 _WEEK = 7 * 24 * 3600
 
 
@@ -61,8 +62,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--event-field", metavar="PATH", help="where a JSON message has its name (default: type)")
     add("--within", metavar="SECONDS", type=_seconds, default=10.0, help="for each message waited for (default: 10)")
-    add("--hold", metavar="SECONDS", type=_hold, default=5.0, help="watch for so long after that (default: 5)")
+    add("--hold", metavar="SECONDS", type=_hold, help="watch for so long after that (default: 5, with --timers 330)")
     add("--ping", metavar="SECONDS", type=_seconds, help="send a ping as often as this")
+    add("--timers", action="store_true", help="find a timer: hold connections side by side, silent and busy")
     add("--max-time", metavar="SECONDS", type=_seconds, help="bounds the whole connection")
     add = parser.add_argument_group("many connections").add_argument
     add("--repeat", metavar="N", type=_count, default=1, help="make N connections")
@@ -97,7 +99,10 @@ def _count(text: str) -> int:
 def attempt(options: argparse.Namespace) -> "Attempt":
     """The connection that was asked for; UsageError for what contradicts itself or cannot be."""
     from wsprobe.net.attempt import ANSWER_SECONDS, Attempt
+    from wsprobe.net.conversation import Beat
 
+    if options.timers and (options.repeat > 1 or options.location):
+        raise UsageError("--timers makes its own connections to one URL: leave --repeat and --location out")
     url = parse_url(options.url, "URL", ("ws", "wss", "http", "https"))
     url = url.with_scheme(_WEBSOCKET.get(url.scheme, url.scheme))
     check_tls(options, url)
@@ -106,8 +111,8 @@ def attempt(options: argparse.Namespace) -> "Attempt":
         headers=headers_for(options, url),
         steps=_steps(options),
         within=options.within,
-        hold=options.hold,
-        ping=options.ping,
+        hold=held(options),
+        beat=Beat(kind="ping", every=options.ping) if options.ping else None,
         max_time=options.max_time,
         answer_time=min(ANSWER_SECONDS, options.max_time or ANSWER_SECONDS),
         browser=options.as_browser,
@@ -119,6 +124,13 @@ def attempt(options: argparse.Namespace) -> "Attempt":
         family=family(options, url),
         proxy=parse_url(options.proxy, "proxy", ("http",)) if options.proxy is not None else None,
     )
+
+
+def held(options: argparse.Namespace) -> float:
+    """Seconds for which a connection is watched."""
+    if options.hold is not None:
+        return float(options.hold)
+    return _HOLD_FOR_TIMERS if options.timers else _HOLD
 
 
 def interval(attempt: "Attempt", options: argparse.Namespace) -> float:
@@ -204,13 +216,15 @@ def plan(attempt: "Attempt", options: argparse.Namespace) -> str:
     pace = f", {1 / pause:g} a second" if pause and options.repeat > 1 else ""
     through = f" through {redact_text(str(attempt.proxy))}" if attempt.proxy else ""
     number = f"{options.repeat} upgrades" if options.repeat > 1 else "1 upgrade"
+    if options.timers:
+        number = f"{5 if any(option == '--send' for option, _ in options.steps or ()) else 4} upgrades side by side"
     request = f"{number} to {redact_text(str(url))}{through} ({names}){pace}"
-    lines = [f"{request}, watched for {options.hold:g} s, User-Agent {_agent(attempt)}"]
+    lines = [f"{request}, watched for {attempt.hold:g} s, User-Agent {_agent(attempt)}"]
     if url.scheme == "wss" and attempt.verify:
         lines.append(
             f"at most 1 more to {url.host}:{url.port}, only if its certificate is refused: looks, sends nothing"
         )
-    lines.append(planned(options))
+    lines += [] if options.timers else [planned(options)]
     if options.location:
         more = options.repeat * (REDIRECTS - 1)
         lines.append(f"at most {more} more, only if redirected, without credentials on another host")

@@ -306,7 +306,7 @@ class Bind:
 class Listener:
     """Where requests come in. `steps` run before a route is chosen, on all of them.
 
-    `otherwise` is the answer where no route matches.
+    `otherwise` is the answer where no route matches; `unmatched` what happens to the request before that.
     """
 
     label: str
@@ -315,6 +315,7 @@ class Listener:
     steps: tuple[Step, ...] = ()
     routes: tuple[Route, ...] = ()
     limits: tuple[Limit, ...] = ()
+    unmatched: tuple[Step, ...] = ()
     otherwise: Answer | None = None
 
 

@@ -128,8 +128,7 @@ def _routed(run: "Run", config: Config, listener: Listener) -> Prediction:
             return _nothing(config, Unknown(what=what, why=held.why, place=route.place))
         if held and (found := _taken(run, config, listener, route)):
             return found
-    answer = listener.otherwise or Answer(status=None, why="no route matches")
-    run.end(answer.status, answer.why, answer.place)
+    run.pass_by(listener)
     return run.refused(config, listener, None)
 
 
@@ -186,7 +185,10 @@ class Run:
     chosen: bool | Unsure = True
 
     def __post_init__(self) -> None:
-        self.headers = self.headers or list(self.request.headers)
+        # Space around a value is no part of it (RFC 9110, 5.5).
+        parsed = tuple((name, value.strip(" \t")) for name, value in self.request.headers)
+        self.request = replace(self.request, headers=parsed)
+        self.headers = self.headers or list(parsed)
         self.target = self.target or self.request.target
         self.method = self.method or self.request.method
 
@@ -219,11 +221,10 @@ class Run:
         match subject:
             case Subject.METHOD:
                 return request.method if original else self.method_unsure or self.method
+            case Subject.NAMES:
+                return self._names_of_headers(original=original)
             case Subject.VERSION:
                 return request.version
-            case Subject.NAMES:
-                headers = request.headers if original else self.headers
-                return "\n".join(name for name, _ in headers)
             case Subject.HOST | Subject.AUTHORITY:
                 found = self.lines("host", original=original)
                 authority = found if isinstance(found, Unsure) else found[0] if found else None
@@ -250,6 +251,12 @@ class Run:
             return self.unsure[name]
         return self.cloud if self.cloud and name not in self.settled else None
 
+    def _names_of_headers(self, *, original: bool) -> str | Unsure:
+        doubt = next((each for each in (*self.unsure.values(), self.cloud) if each), None)
+        if doubt and not original:
+            return Unsure(doubt.why)
+        return "\n".join(name for name, _ in (self.request.headers if original else self.headers))
+
     def variable(self, name: str) -> str | Unsure | None:
         """The value of a variable of the proxy; None where none was assigned."""
         return self.variables.get(name)
@@ -275,8 +282,17 @@ class Run:
         return self._prediction(config, listener, route, reached=None if self.doubts else True)
 
     def refused(self, config: Config, listener: Listener, route: Route | None) -> Prediction:
-        """The request goes no further, or may not."""
-        return self._prediction(config, listener, route, reached=None if self.doubts else False)
+        """The request goes no further; with what status is open where it may have been refused before."""
+        if self.doubts:
+            self.status = None
+        return self._prediction(config, listener, route, reached=False)
+
+    def pass_by(self, listener: Listener) -> None:
+        """No route takes the request."""
+        self._steps(listener.unmatched)
+        if not self.ended:
+            answer = listener.otherwise or Answer(status=None, why="no route matches")
+            self.end(answer.status, answer.why, answer.place)
 
     def end(self, status: int | None, why: str, place: Line | None) -> None:
         """The proxy answers by itself, or never."""
@@ -313,7 +329,8 @@ class Run:
             protocol, "HTTP/2"
         )
         target = "?" if self.target_unsure else self.target
-        known = tuple(header for header in self.headers if not self._doubt(header[0].lower()))
+        # Spaces around a value are no part of it, wherever they come from (RFC 9110, 5.5).
+        known = tuple((name, text.strip(" \t")) for name, text in self.headers if not self._doubt(name.lower()))
         method = "?" if self.method_unsure else self.method
         return Message(start_line=f"{method} {target} {version}", headers=known)
 

@@ -11,7 +11,7 @@ from yarl import URL
 from wsprobe.credentials import is_secret_name, secret_subprotocols
 from wsprobe.heads import status, tokens, values
 from wsprobe.model import Header, Observation
-from wsprobe.net.conversation import Steps
+from wsprobe.net.conversation import Beat, Steps
 from wsprobe.net.dial import Way
 from wsprobe.net.tls import dialling
 
@@ -43,7 +43,7 @@ class Attempt:
     steps: Steps = ()
     within: float = 10.0
     hold: float = 5.0
-    ping: float | None = None
+    beat: Beat | None = None
     max_time: float | None = None
     answer_time: float = ANSWER_SECONDS
     browser: bool = False

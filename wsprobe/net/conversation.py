@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 
@@ -45,6 +45,18 @@ class Await:
 Steps = tuple[Send | Await, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """What is sent again and again while a connection is watched: a ping, a pong that nobody asked for, or a message.
+
+    An unsolicited pong (RFC 6455, 5.5.3) is never answered, so only the client's bytes pass.
+    """
+
+    kind: Literal["ping", "pong", "message"]
+    every: float
+    data: str | bytes = b""
+
+
 class Conversation:
     """What is said on one connection; `came` are the times, of `time.monotonic()`, at which awaited messages came.
 
@@ -77,9 +89,9 @@ class Conversation:
                 continue
 
     @contextlib.asynccontextmanager
-    async def pinging(self, every: float | None) -> AsyncIterator[None]:
-        """Sends a ping that often while the block runs; None sends none."""
-        task = asyncio.create_task(self._ping(every)) if every else None
+    async def beating(self, beat: Beat | None) -> AsyncIterator[None]:
+        """Sends something that often while the block runs; None sends nothing."""
+        task = asyncio.create_task(self._beat(beat)) if beat else None
         try:
             yield
         finally:
@@ -138,13 +150,20 @@ class Conversation:
                 await self._connection.close(code=code if may_be_sent(code) else aiohttp.WSCloseCode.OK)
         return None
 
-    async def _ping(self, every: float) -> None:
+    async def _beat(self, beat: Beat) -> None:
         number = 0
         with contextlib.suppress(ConnectionError):  # the connection is gone; the wire tells how
             while not self._connection.closed:
-                await asyncio.sleep(every)
+                await asyncio.sleep(beat.every)
                 number += 1
-                await self._connection.ping(number.to_bytes(4))
+                if beat.kind == "ping":
+                    await self._connection.ping(number.to_bytes(4))
+                elif beat.kind == "pong":
+                    await self._connection.pong(number.to_bytes(4))
+                elif isinstance(beat.data, str):
+                    await self._connection.send_str(beat.data)
+                else:
+                    await self._connection.send_bytes(beat.data)
 
 
 async def _ended(task: asyncio.Task[Any] | None) -> None:

@@ -97,7 +97,7 @@ class _Probe:
             conversation = Conversation(connection)
             self._came = conversation.came
             try:
-                async with conversation.pinging(attempt.ping):
+                async with conversation.beating(attempt.beat):
                     if await conversation.take(attempt.steps, attempt.within):
                         await conversation.watch(attempt.hold)
             finally:

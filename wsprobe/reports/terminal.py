@@ -167,7 +167,7 @@ def _report(page: _Page, report: Report) -> None:
 
 
 def _head(page: _Page, report: Report) -> None:
-    told = [_view.when(report), "1 connection", f"wsprobe {report.version}"]
+    told = [_view.when(report), _view.counted(1 + len(report.trace.trials), "connection"), f"wsprobe {report.version}"]
     beside = Text("  ".join(visible(part) for part in told if part), "dim")
     subject = Text(shortened(visible(report.subject), page.width, cell_len), "bold")
     if cell_len(subject.plain) + 3 + cell_len(beside.plain) <= page.width:

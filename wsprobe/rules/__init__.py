@@ -14,10 +14,11 @@ from types import ModuleType
 from typing import Any
 
 from wsprobe.headers import Value
+from wsprobe.ladder import Ladder, ladder
 from wsprobe.model import Confidence, Finding, Observation, Place, Redaction, Segment, Severity, Skip
 from wsprobe.path import Origin, Pair, Path, code_of
 from wsprobe.trials import Elimination, elimination, has_credentials, why_stopped
-from wsprobe.wording import ending, plain, stretch
+from wsprobe.wording import ending, plain, seconds, stretch
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,20 @@ def credentials_compared(path: Path) -> list[Elimination] | Lack:
     if found.none is None and not found.plain_tells:
         return Lack("an upgrade without credentials beside it, which --controls auth makes")
     return [found]
+
+
+def ladders(path: Path) -> list[tuple[Path, Ladder]] | Lack:
+    """Connections that were held side by side, as far as they say something of timers."""
+    found = ladder(path)
+    if found is None:
+        return []
+    held = seconds(found.rungs[0].held)
+    if found.server_pings and found.timer is None:
+        return Lack(
+            f"silence: the server sent {found.server_pings} pings on the silent connection in {held}, which keep alive "
+            "whatever timer is longer than their interval"
+        )
+    return [(path, found)] if found.timer else Lack(f"a timer: {found.why} (held for up to {held})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +179,20 @@ def carrier(hop: Observation, token: Redaction) -> str:
 def close_place(hop: Observation) -> Place:
     """How a connection ended at a hop, as evidence."""
     return Place(hop=hop.name, part="closes", shows=ending(hop))
+
+
+def held_places(found: Ladder) -> tuple[Place, ...]:
+    """How long each of the connections lasted that were held side by side, as evidence."""
+    return tuple(
+        Place(
+            hop=rung.hop.name,
+            part=rung.name,
+            shows=f"ended after {rung.lasted:.2f} s"
+            if rung.lasted is not None
+            else f"not ended by a timer in {rung.held:.2f} s",
+        )
+        for rung in found.rungs
+    )
 
 
 def answer_place(hop: Observation) -> Place:

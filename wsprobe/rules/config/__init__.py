@@ -15,8 +15,8 @@ from types import ModuleType
 from wsprobe.inspection import ConfigFinding
 from wsprobe.lb.model import Config
 from wsprobe.model import Line, Severity
-from wsprobe.rules.config._intent import Intent, Level, intents
-from wsprobe.rules.config._passage import Asked, Passage
+from wsprobe.rules.config._intent import Intent, Level, intent_elsewhere, intents
+from wsprobe.rules.config._passage import Asked, Passage, opened
 
 __all__ = ["Asked", "ConfigRule", "Intent", "Level", "Passage", "judge", "load", "names", "text"]
 
@@ -88,18 +88,29 @@ def text(name: str) -> str:
 def judge(configs: Iterable[Config], asked: Asked | None = None) -> Iterator[ConfigFinding]:
     """All findings of all rules on configs, by place; one for each fault of a line, however many routes it touches."""
     for config in configs:
-        found = [finding for passage, intent in survey(config, asked) for finding in _of(passage, intent)]
-        yield from _merged(found)
+        yield from _merged([found for passage, intent in survey(config, asked) for found in _on(passage, intent)])
 
 
 def survey(config: Config, asked: Asked | None = None) -> Iterator[tuple[Passage, Intent]]:
     """Each route of a config with the upgrade that was carried over it, and whether it is meant for one."""
     passages = [
-        Passage(config=config, listener=listener, route=route, asked=asked or Asked())
-        for listener in config.listeners
+        Passage(config=config, listener=listener, route=route, asked=asked or Asked(), way=way)
+        for listener, way in ((listener, opened(listener)) for listener in config.listeners)
         for route in listener.routes
     ]
     return zip(passages, intents(passages), strict=True)
+
+
+def _on(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
+    """The findings on a route, and those that only some of its request targets have."""
+    found = list(_of(passage, intent))
+    yield from found
+    told = {(finding.rule, finding.place) for finding in found}
+    for other in passage.elsewhere():
+        label = f"{passage.route.label} ({other.route.sample})"
+        for finding in _of(other, intent_elsewhere(other, intent)):
+            if (finding.rule, finding.place) not in told:
+                yield replace(finding, route=label)
 
 
 def _of(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:

@@ -55,6 +55,8 @@ _OTHER = re.compile(
     r"|manifest|themes?)(?:[^a-z0-9]|$)",
     re.IGNORECASE,
 )
+_CHECKED = re.compile(r"/(?:health(?:z|check)?|metrics|stats|status|ready(?:z)?|livez)/?$", re.IGNORECASE)
+_LEADS = re.compile(r"\w+://([^\s;\"']+)")
 _ASKS = frozenset({"upgrade", "connection", *(name.lower() for name in HANDSHAKE)})
 
 
@@ -67,6 +69,15 @@ def intents(passages: list[Passage]) -> Iterator[Intent]:
         others[id(passage.listener)].count(passage, own)
     for passage, own in zip(passages, shown, strict=True):
         yield replace(own or _by_the_others(passage, others[id(passage.listener)]), alone=alone)
+
+
+def intent_elsewhere(passage: Passage, intent: Intent) -> Intent:
+    """Of another target on a route whether it is meant for WebSockets, from what holds for the route."""
+    if own := next(_shown(passage), None):
+        return replace(own, alone=intent.alone)
+    if _OTHER.search(passage.route.sample):
+        return Intent(Level.NOT, "its path speaks of something else")
+    return intent
 
 
 @dataclass(slots=True)
@@ -95,22 +106,22 @@ def _shown(passage: Passage) -> Iterator[Intent]:
         yield Intent(Level.SURE, f"it sets {header}")
     if _tests_upgrade(route.match):
         yield Intent(Level.SURE, "it takes the requests that ask for an upgrade")
-    if found := _NAMED.search(_called(passage)):
+    if (found := _NAMED.search(_called(passage))) and not _CHECKED.search(route.sample):
         yield Intent(Level.SURE, f"it is called {_word(found)}")
-    if any("upgrade" in _names(lost.edit) and _sets(lost.edit) for lost in route.lost):
+    around = any("upgrade" in _names(lost.edit) and _sets(lost.edit) for lost in route.lost)
+    if around and not _OTHER.search(route.sample):
         yield Intent(Level.LIKELY, "Upgrade is set around it")
 
 
 def _by_the_others(passage: Passage, others: _Others) -> Intent:
     """What the other routes of its listener leave to it."""
-    name = _called(passage)
     if others.meant:
         return Intent(Level.NOT, "another route is meant for them")
     if passage.route.upstream is None:
         return Intent(Level.NOT, "it leads to no upstream")
-    if _OTHER.search(name) and not _is_root(passage) and others.proxied > 1:
+    if _OTHER.search(passage.route.sample) and not _is_root(passage) and others.proxied > 1:
         return Intent(Level.NOT, "its name speaks of something else")
-    if found := _MAYBE.search(name):
+    if found := _MAYBE.search(f"{passage.route.label} {passage.route.sample}"):
         return Intent(Level.LIKELY, f"it is called {_word(found)}")
     if others.proxied == 1 or (_is_root(passage) and not others.passing):
         return Intent(Level.LIKELY, "no other route could take one")
@@ -152,8 +163,8 @@ def _tests_upgrade(condition: Condition) -> bool:
 def _called(passage: Passage) -> str:
     """The names that a route goes by."""
     upstream = passage.route.upstream
-    place = upstream.place.text if upstream and upstream.place else ""
-    return " ".join((passage.route.label, passage.route.sample, *(upstream.addresses if upstream else ()), place))
+    led = _LEADS.findall(upstream.place.text) if upstream and upstream.place else ()
+    return " ".join((passage.route.label, passage.route.sample, *(upstream.addresses if upstream else ()), *led))
 
 
 def _is_root(passage: Passage) -> bool:

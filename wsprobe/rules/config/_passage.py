@@ -5,13 +5,14 @@ it pass, so that what comes after one can be seen. Size limits and what an authe
 their own.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from wsprobe.headers import is_credential
 from wsprobe.inspection import Change, Handling, HeaderEdit, Prediction, Timeout, Timer, Unknown
-from wsprobe.lb.expressions import NEVER, Of, Subject, Value
+from wsprobe.lb.expressions import NEVER, How, Of, Subject, Test, holds
 from wsprobe.lb.model import (
     Answer,
     Config,
@@ -23,7 +24,7 @@ from wsprobe.lb.model import (
     Stall,
     Step,
 )
-from wsprobe.lb.predict import Request, carry, predict, steps_of, upgrade
+from wsprobe.lb.predict import Request, Run, carry, predict, steps_of, upgrade
 from wsprobe.model import Header, Line
 
 HOST = "app.example.com"
@@ -43,6 +44,10 @@ CARRIED: tuple[Header, ...] = (
 
 HANDSHAKE = ("Sec-WebSocket-Key", "Sec-WebSocket-Version", "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions")
 
+_PATHS = frozenset({Subject.PATH, Subject.RAW_PATH, Subject.TARGET, Subject.VARIABLE})
+_BEGINNINGS = frozenset({How.PREFIX, How.EQUALS, How.REGEX})
+_BEGINNING = re.compile(r"\^?(/[\w./-]*)")
+_MOST_TARGETS = 16
 _ONLY_UPGRADES = frozenset({"upgrade", "connection", *(name.lower() for name in HANDSHAKE)})
 
 
@@ -68,6 +73,12 @@ class Passage:
     listener: Listener
     route: Route
     asked: Asked = field(default_factory=Asked)
+    way: Listener | None = None
+
+    @cached_property
+    def open(self) -> Listener:
+        """The listener with every authentication and every limit open; `way` is the same, made before."""
+        return self.way or opened(self.listener)
 
     @cached_property
     def request(self) -> Request:
@@ -81,8 +92,7 @@ class Passage:
 
     def carried(self, request: Request) -> Prediction:
         """What becomes of another request on this route, if every authentication lets it pass."""
-        listener = replace(self.listener, steps=_open(self.listener.steps), limits=())
-        return carry(self.config, listener, replace(self.route, steps=_open(self.route.steps), limits=()), request)
+        return carry(self.config, self.open, _open_route(self.route), request)
 
     @cached_property
     def plain(self) -> Prediction:
@@ -93,8 +103,13 @@ class Passage:
     @cached_property
     def taken_by(self) -> Prediction:
         """What the listener does with it: the route that it takes may be another one."""
-        listener = replace(self.listener, steps=_open(self.listener.steps), limits=(), binds=())
-        return predict(replace(self.config, listeners=(listener,)), self.request)
+        return predict(replace(self.config, listeners=(replace(self.open, binds=()),)), self.request)
+
+    @cached_property
+    def sampled(self) -> bool:
+        """Whether the upgrade is one that the route's own match takes; False where that cannot be told."""
+        run = Run(self.request)
+        return run.enter(self.open) and holds(self.route.match, run) is True
 
     @property
     def arrives(self) -> bool:
@@ -151,6 +166,17 @@ class Passage:
     def where(self) -> Line:
         """The line that leads to the upstream, or that of the route: where a default is told."""
         return (self.route.upstream and self.route.upstream.place) or self.route.place
+
+    def elsewhere(self) -> Iterator["Passage"]:
+        """The same route with other request targets, those that conditions of its steps look for."""
+        tests = [each for step in self.steps for each in parts(getattr(step, "when", None)) if isinstance(each, Test)]
+        on_paths = [test for test in tests if made_of(test.value) & _PATHS and test.how in _BEGINNINGS]
+        found = (_BEGINNING.match(text) for test in on_paths for text in test.texts)
+        paths = [match[1] for match in found if match]
+        for path in dict.fromkeys(paths[:_MOST_TARGETS]):
+            other = replace(self, route=replace(self.route, sample=path))
+            if path != self.route.sample and other.sampled and other.arrives:
+                yield other
 
     # Headers.
 
@@ -221,6 +247,11 @@ def credentials(passage: Passage) -> list[str]:
     return [name for name in names if is_credential(name) and not name.lower().startswith("sec-websocket-")]
 
 
+def listed(words: list[str]) -> str:
+    """Words as people list them: `one, two and three`."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
 def parts(value: object) -> Iterator[object]:
     """A value or a condition, and all that it is made of."""
     yield value
@@ -232,13 +263,28 @@ def parts(value: object) -> Iterator[object]:
                     yield from parts(one)
 
 
-def made_of(value: Value | None) -> set[Subject]:
+def made_of(value: object) -> set[Subject]:
     """The parts of the request that a value is made of."""
     return {each.subject for each in parts(value) if isinstance(each, Of)}
 
 
+def opened(listener: Listener) -> Listener:
+    """A listener without authentications and size limits."""
+    return replace(listener, steps=_open(listener.steps), limits=(), routes=tuple(map(_open_route, listener.routes)))
+
+
+def _open_route(route: Route) -> Route:
+    return replace(route, steps=_open(route.steps), limits=())
+
+
 def _open(steps: tuple[Step, ...]) -> tuple[Step, ...]:
-    return tuple(step for step in steps if not isinstance(step, Gate))
+    """The steps without authentications and the answers that they give."""
+    gates = {step.place for step in steps if isinstance(step, Gate)}
+    return tuple(
+        step
+        for step in steps
+        if not isinstance(step, Gate) and not (isinstance(step, Answer) and step.place and step.place in gates)
+    )
 
 
 def _values(headers: tuple[Header, ...], name: str) -> list[str]:

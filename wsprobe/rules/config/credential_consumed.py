@@ -26,7 +26,7 @@ from collections.abc import Iterator
 
 from wsprobe.inspection import ConfigFinding
 from wsprobe.lb.model import Effect, Gate
-from wsprobe.model import Severity
+from wsprobe.model import Line, Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
 from wsprobe.rules.config._credentials import consumed, severity
 from wsprobe.rules.config._pages import APACHE, ENVOY, NGINX_PROXY, TRAEFIK
@@ -64,7 +64,7 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
 
 def _taken(passage: Passage, intent: Intent, name: str, gate: Gate) -> ConfigFinding:
     gone = passage.arrived(name) == []
-    after = next((edit.place for edit in passage.written(name) if edit.place), None)
+    after = _edited_after(passage, name, gate)
     if gate.effect is Effect.REPLACES:
         said = (
             f"{gate.kind} puts what its service answers in place of {name}; without one there, the upstream gets none."
@@ -75,8 +75,14 @@ def _taken(passage: Passage, intent: Intent, name: str, gate: Gate) -> ConfigFin
         passage,
         said,
         severity=severity(intent, name) if gone or gate.effect is Effect.CONSUMES else Severity.WARNING,
-        place=gate.place or after,
-        related=[after, passage.where],
+        place=after or gate.place,
+        related=[gate.place, passage.where],
         header=name,
         fix=_FIX.get(gate.kind, f"Make it pass {name} on."),
     )
+
+
+def _edited_after(passage: Passage, name: str, gate: Gate) -> Line | None:
+    """The line by which the authentication edits the header; None where it does so by default."""
+    after = passage.steps[passage.steps.index(gate) :]
+    return next((edit.place for edit in passage.written(name) if edit in after), None)

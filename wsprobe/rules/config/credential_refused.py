@@ -44,9 +44,12 @@ RULE = ConfigRule(
 )
 
 
+_REFUSALS = frozenset({401, 403, 407})
+
+
 def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
     """One where a bearer token is refused for its scheme."""
-    gates = [gate for gate in passage.gates if gate.header.lower() == "authorization" and gate.status]
+    gates = [gate for gate in passage.gates if gate.header.lower() == "authorization"]
     if intent.level is Level.NOT or not gates or passage.prediction.request is None:
         return
     for gate in gates:
@@ -66,4 +69,4 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
 
 def _refuses(passage: Passage, gate: Gate) -> bool:
     found = carry(passage.config, passage.listener, passage.route, passage.request)
-    return found.request is None and found.status == gate.status and found.place == gate.place
+    return found.request is None and found.status in _REFUSALS and found.place == gate.place

@@ -1,8 +1,8 @@
 """The upstream gets another Host than the client asked for, and checks of the Origin fail.
 
 A server that compares Origin with Host (a browser sends both) takes a page of its own for a foreign one and answers
-403. nginx sends the name of its upstream unless Host is set; others do so only where a line says it. A server that
-reads X-Forwarded-Host does not mind, so a route that passes that on is left alone.
+403. nginx and Apache send the name of their upstream unless told otherwise, others do so only where a line says it. A
+server that reads X-Forwarded-Host does not mind, so a default is told only where that is missing too.
 
 Bad (nginx):
     location /ws {
@@ -58,17 +58,18 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
     if intent.level < Level.LIKELY or passage.handling is not Handling.PASSED:
         return
     host, arrived = passage.sent("Host")[0], passage.arrived("Host")
-    if not arrived or _same(arrived[0], host) or _told_elsewhere(passage, host):
+    if not arrived or _same(arrived[0], host):
         return
-    changed = passage.changes("Host")
+    changed, told = passage.changes("Host"), _told_elsewhere(passage, host)
     place = changed[-1].place if changed else None
-    if place is None and _ADDRESS.fullmatch(arrived[0]):
+    if place is None and (told or _ADDRESS.fullmatch(arrived[0])):
         return  # the default for an upstream that is written as an address: nothing says that it matters here
+    unless = " and does not read X-Forwarded-Host, which has it" if told else ""
     yield RULE.finding(
         passage,
-        "The upstream gets another Host than the client asked for: where it compares Origin with Host, it refuses "
-        "browsers.",
-        severity=Severity.WARNING if place else Severity.NOTE,
+        f"The upstream gets another Host than the client asked for: where it compares Origin with Host{unless}, it "
+        "refuses browsers.",
+        severity=Severity.WARNING if place and not told else Severity.NOTE,
         place=place,
         related=[passage.where],
         header="Host",

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from wsprobe.inspection import ConfigFinding
 from wsprobe.model import Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
-from wsprobe.rules.config._pages import CADDY_PROXY, ENVOY_UPGRADES, HAPROXY, NGINX_PROXY, TRAEFIK
+from wsprobe.rules.config._pages import CADDY_PROXY, ENVOY_UPGRADES, HAPROXY, NGINX_PROXY
 
 RULE = ConfigRule(
     __name__,
@@ -27,7 +27,6 @@ RULE = ConfigRule(
         "haproxy": f"{HAPROXY}#5.2-ws",
         "envoy": ENVOY_UPGRADES,
         "caddy": f"{CADDY_PROXY}#the-http-transport",
-        "traefik": f"{TRAEFIK}/user-guides/websocket/",
     },
 )
 
@@ -37,7 +36,6 @@ _FIX = {
     "envoy": "Lead the route to a cluster with `http_protocol_options: {}`, or set `http2_protocol_options: "
     "{allow_connect: true}` where the upstream knows RFC 8441.",
     "caddy": "Write http:// in place of h2c://, or `versions 1.1` in `transport http`.",
-    "traefik": "Write http:// in place of h2c://.",
 }
 
 

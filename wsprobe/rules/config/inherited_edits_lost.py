@@ -34,6 +34,7 @@ from wsprobe.lb.model import Lost, Named
 from wsprobe.model import Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
 from wsprobe.rules.config._pages import NGINX_PROXY
+from wsprobe.rules.config._passage import listed
 
 RULE = ConfigRule(__name__, {"nginx": f"{NGINX_PROXY}#proxy_set_header"})
 
@@ -48,7 +49,8 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
     if not lost or intent.level < Level.LIKELY:
         return
     names = list(dict.fromkeys(name for each in lost for name in getattr(each.edit.which, "names", ())))
-    told = ", ".join(names[:_MOST_NAMED]) + (f" and {len(names) - _MOST_NAMED} more" if names[_MOST_NAMED:] else "")
+    more = [f"{len(names) - _MOST_NAMED} more"] if names[_MOST_NAMED:] else []
+    told = listed([*names[:_MOST_NAMED], *more])
     lowered = {name.lower() for name in names}
     broken = bool(lowered & _UPGRADE) and (
         passage.handling is Handling.DROPPED

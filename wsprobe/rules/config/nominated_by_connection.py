@@ -28,7 +28,7 @@ from wsprobe.lb.expressions import Of
 from wsprobe.model import Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
 from wsprobe.rules.config._pages import REQUEST_HEADERS
-from wsprobe.rules.config._passage import parts
+from wsprobe.rules.config._passage import listed, parts
 
 RULE = ConfigRule(__name__, REQUEST_HEADERS)
 
@@ -47,7 +47,7 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
         grave = any(is_credential(token) for token in named)
         yield RULE.finding(
             passage,
-            f"Connection names {', '.join(named)} here: the next hop takes that for a header of this hop alone and "
+            f"Connection names {listed(named)} here: the next hop takes that for a header of this hop alone and "
             "deletes it (RFC 9110, 7.6.1).",
             severity=Severity.ERROR if grave else Severity.WARNING,
             place=last.place,

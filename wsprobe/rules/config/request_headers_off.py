@@ -28,6 +28,7 @@ from wsprobe.lb.model import Every, Op
 from wsprobe.model import Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
 from wsprobe.rules.config._pages import NGINX_PROXY, REQUEST_HEADERS
+from wsprobe.rules.config._passage import listed
 
 RULE = ConfigRule(__name__, {**REQUEST_HEADERS, "nginx": f"{NGINX_PROXY}#proxy_pass_request_headers"})
 
@@ -42,8 +43,7 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
         return
     yield RULE.finding(
         passage,
-        f"All headers of the client are kept from the upstream, which gets no {', '.join(missing[:-1])}"
-        f"{' and no ' if missing[1:] else ''}{missing[-1]}.",
+        f"All headers of the client are kept from the upstream, which misses {listed(missing)}.",
         severity=Severity.ERROR,
         place=off[-1].place,
         related=[passage.where],

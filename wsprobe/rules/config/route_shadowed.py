@@ -47,7 +47,7 @@ _FIX = {
 
 def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
     """One where the upgrade that is meant for this route ends on another that does not pass it on, or elsewhere."""
-    if intent.level is not Level.SURE or passage.route.upstream is None or passage.handling is Handling.ANSWERED:
+    if intent.level is not Level.SURE or passage.handling is Handling.ANSWERED or not passage.sampled:
         return
     taken = passage.taken_by
     if taken.route is None or taken.place == passage.prediction.place or passage.arrives:

@@ -59,6 +59,7 @@ from wsprobe.inspection import ConfigFinding, Timeout, Timer
 from wsprobe.model import Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
 from wsprobe.rules.config._pages import APACHE, CADDY_PROXY, ENVOY_TIMEOUTS, HAPROXY, NGINX_PROXY
+from wsprobe.rules.config._timers import ENOUGH, SHORTEST_PING
 from wsprobe.wording import seconds
 
 RULE = ConfigRule(
@@ -71,12 +72,6 @@ RULE = ConfigRule(
         "apache": f"{APACHE}/core.html#timeout",
     },
 )
-
-ENOUGH = 60
-"""Seconds of silence that a timer should allow where nothing is known of pings."""
-
-_SHORTEST_PING = 10
-"""Seconds between the most frequent pings that are common (STOMP): a timer below is short whatever it is meant for."""
 
 _FIX = {
     "nginx": "Write `proxy_read_timeout 1h;` and `proxy_send_timeout 1h;` in the location.",
@@ -95,10 +90,10 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
         return
     first, ping = timers[0], passage.asked.ping
     limit = first.seconds or 0
-    lasting = [each for each in timers[1:] if (each.seconds or 0) >= ENOUGH]
+    lasting = [each for each in _written(passage) if each is not first and each.seconds and each.seconds >= ENOUGH]
     if ping is not None and limit <= ping:
         said, severity = f", and pings come each {seconds(ping)}", Severity.WARNING
-    elif limit < (ENOUGH if intent.level is Level.SURE or lasting or ping else _SHORTEST_PING):
+    elif limit < (ENOUGH if intent.level is Level.SURE or lasting or ping else SHORTEST_PING):
         said, severity = "", Severity.WARNING
         if ping is not None:
             said, severity = f"; only the pings each {seconds(ping)} keep it open", Severity.NOTE
@@ -112,6 +107,11 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
         related=[*(each.place for each in lasting), passage.where],
         fix=_fix(passage, ping),
     )
+
+
+def _written(passage: Passage) -> Iterator[Timeout]:
+    """The idle timers that lines of the config set, whether or not they come to fire."""
+    return (each for each in passage.route.timeouts if each.kind is Timer.IDLE and each.place)
 
 
 def _named(timer: Timeout) -> str:

@@ -22,6 +22,7 @@ from wsprobe.inspection import ConfigFinding, Handling, Timer
 from wsprobe.model import Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
 from wsprobe.rules.config._pages import APACHE, CADDY_OPTIONS, ENVOY_TIMEOUTS, HAPROXY, NGINX_PROXY, TRAEFIK
+from wsprobe.rules.config._timers import ENOUGH
 from wsprobe.wording import seconds
 
 RULE = ConfigRule(
@@ -45,24 +46,32 @@ _FIX = {
 }
 
 
+_SERVES = {"haproxy": "timeout tunnel"}
+"""The timer that is made for tunnels: where it is in force, the others are right to stand back."""
+
+
 def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
     """One for each line whose timer does not apply to an upgraded connection."""
     if intent.level < Level.LIKELY or passage.handling is not Handling.PASSED:
         return
     applying = passage.timers(Timer.IDLE)
-    idle = applying[0].seconds if applying else None
+    first = applying[0] if applying else None
+    own = _SERVES.get(passage.config.kind)
     for timer in passage.route.timeouts:
-        if timer.applies or timer.place is None or timer.kind is Timer.HANDSHAKE:
+        if timer.applies or timer.place is None or timer.kind is Timer.HANDSHAKE or (first and first.name == own):
             continue
-        told = "never" if timer.seconds is None else f"after {seconds(timer.seconds)}"
-        longer = idle is not None and (timer.seconds is None or timer.seconds > idle)
-        force = f"; {applying[0].name} ends it after {seconds(idle)} of silence" if idle else ""
+        lasting = timer.seconds is None or timer.seconds >= ENOUGH
+        vain = lasting and first is not None and (timer.seconds or ENOUGH) > (first.seconds or 0)
+        if own and not vain:
+            continue
+        told = "never fires" if timer.seconds is None else seconds(timer.seconds)
+        force = f"; {first.name} ends it after {seconds(first.seconds or 0)} of silence" if first else ""
         yield RULE.finding(
             passage,
             f"{timer.name} ({told}) does nothing to an upgraded connection: {timer.why or 'it counts before the 101'}"
             f"{force}.",
-            severity=Severity.WARNING if longer else Severity.NOTE,
+            severity=Severity.WARNING if vain else Severity.NOTE,
             place=timer.place,
-            related=[passage.where],
+            related=[first.place if first else None, passage.where],
             fix=_FIX.get(passage.config.kind),
         )

@@ -46,7 +46,7 @@ from collections.abc import Iterator
 
 from wsprobe.inspection import ConfigFinding, Handling
 from wsprobe.lb.model import Answer, Spoil
-from wsprobe.model import Severity
+from wsprobe.model import Line, Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
 from wsprobe.rules.config._pages import APACHE, CADDY_PROXY, ENVOY_UPGRADES, HAPROXY, NGINX_WEBSOCKET, TRAEFIK
 
@@ -76,7 +76,7 @@ _FIX = {
         "only this one is meant."
     ),
 }
-_ALONE = "no route of this config passes one on"
+_SETS = ("proxy_set_header", "RequestHeader")
 
 
 def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
@@ -107,13 +107,13 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
                 header="Upgrade",
                 fix="Delete the line, or limit it to requests without Upgrade.",
             )
-        case Handling.ANSWERED if any(passage.written("Upgrade")):
+        case Handling.ANSWERED if headers := _set_for_nobody(passage):
             yield RULE.finding(
                 passage,
-                "Upgrade is set here, and no line leads to an upstream: the proxy answers by itself.",
+                "Headers for an upstream are set here, and no line leads to one: the proxy answers by itself.",
                 severity=Severity.ERROR,
                 place=passage.route.place,
-                related=[edit.place for edit in passage.written("Upgrade")],
+                related=[headers],
                 header="Upgrade",
                 fix="Write the line that leads to the upstream, such as `proxy_pass http://127.0.0.1:8080;`.",
             )
@@ -131,6 +131,13 @@ def _dropped(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
         said = f"Upgrade is not passed on, so the upstream sees a plain request ({intent.why})."
         fix = _FIX.get(passage.config.kind, "")
     yield RULE.finding(passage, said, severity=_severity(intent), place=place, header="Upgrade", fix=fix)
+
+
+def _set_for_nobody(passage: Passage) -> Line | None:
+    """The line that sets a header of the request on a route that leads to no upstream."""
+    answer = passage.ended_by
+    written = (answer.place if isinstance(answer, Answer) else None, *(edit.place for edit in passage.edits))
+    return next((line for line in written if line and line.text.startswith(_SETS)), None)
 
 
 def _spoilt(passage: Passage) -> Spoil | None:

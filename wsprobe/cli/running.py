@@ -1,0 +1,167 @@
+"""The connections of one trace: those that were asked for, the controls beside them, or a ladder of held ones."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import TYPE_CHECKING
+
+from wsprobe.cli import asked, gather
+from wsprobe.controls import Allowed, left_out, next_ask
+from wsprobe.model import Control, Trace, Trial
+from wsprobe.redact import redact_text
+
+if TYPE_CHECKING:
+    from wsprobe.model import Observation
+    from wsprobe.net.attempt import Attempt
+
+_BEAT_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What came of one request: its last connection, and the redirections before that."""
+
+    observation: "Observation"
+    redirections: tuple[Control, ...]
+
+
+@dataclass(slots=True)
+class Run:
+    """All connections that were asked for, paced and side by side, at most --concurrency at a time."""
+
+    attempt: "Attempt"
+    options: argparse.Namespace
+    may: Allowed
+    trials: list[Trial] = field(default_factory=list)
+    stopped: str | None = None
+    seen: list[Seen] = field(default_factory=list)
+    interrupted: bool = False
+    _next: float = 0.0
+
+    @property
+    def observations(self) -> "list[Observation]":
+        """What the probe itself saw, the controls included."""
+        return [*(one.observation for one in self.seen), *(one.hops[0] for one in self.trials)]
+
+    async def connections(self) -> None:
+        """Makes them; cancelled, it keeps what those that are open have seen."""
+        free = asyncio.Semaphore(self.options.concurrency)
+        async with asyncio.TaskGroup() as group:
+            for number in range(self.options.repeat):
+                await free.acquire()
+                await self._turn(self.attempt)
+                group.create_task(self._one(replace(self.attempt, number=number))).add_done_callback(
+                    lambda _: free.release()
+                )
+
+    async def controls(self) -> None:
+        """Asks what separates the explanations that the first connection left, one request after the other."""
+        from wsprobe.net.probe import probe
+        from wsprobe.net.trial import attempt_for
+        from wsprobe.redact import redact
+
+        if not self.seen:
+            return
+        main = min((one.observation for one in self.seen), key=lambda one: one.trace or "")
+        trace = Trace(id=main.trace, hops=(main,), order="one hop")
+        for number in count(self.options.repeat):
+            ask = next_ask(trace, self.may)
+            if ask is None:
+                break
+            attempt = attempt_for(ask, self.attempt, main, number)
+            await self._turn(attempt)
+            seen = redact(await probe(attempt), gather.fingerprint_key())
+            self.trials.append(Trial(name=ask.name, hops=(seen,)))
+            trace = replace(trace, trials=tuple(self.trials))
+            task = asyncio.current_task()
+            if task and task.cancelling():
+                self.stopped = "interrupted"
+                break
+        self.stopped = self.stopped or left_out(trace, self.may)
+
+    async def _turn(self, attempt: "Attempt") -> None:
+        """Waits until the next connection may start."""
+        now = asyncio.get_running_loop().time()
+        start = max(now, self._next)
+        self._next = start + asked.interval(attempt, self.options)
+        await asyncio.sleep(start - now)
+
+    async def _one(self, attempt: "Attempt") -> None:
+        """One connection, and with --location those that it is sent on to."""
+        from wsprobe.net.attempt import redirected
+        from wsprobe.net.probe import probe
+        from wsprobe.redact import redact
+
+        redirections: list[Control] = []
+        for step in range(asked.REDIRECTS):
+            found = await probe(attempt)
+            observation = redact(found, gather.fingerprint_key())
+            task = asyncio.current_task()
+            last = not self.options.location or step == asked.REDIRECTS - 1 or (task and task.cancelling())
+            onward = None if last else redirected(attempt, found.observation)
+            if onward is None:
+                self.seen.append(Seen(observation, tuple(redirections)))
+                self._tell()
+                return
+            redirections.append(_redirection(attempt, observation, onward))
+            await self._turn(onward)
+            attempt = onward
+
+    async def timers(self) -> None:
+        """Holds connections side by side; cancelled, it keeps what each has seen so far.
+
+        Once the silent ones were ended, the others are held for as long again and half of it, which tells them apart.
+        """
+        from wsprobe.ladder import SILENT, SILENT_TOO
+        from wsprobe.net.rungs import APART, rungs
+
+        every = self.options.ping or _BEAT_SECONDS
+        began = asyncio.get_running_loop().time()
+        held: dict[str, asyncio.Task[None]] = {}
+        async with asyncio.TaskGroup() as group:
+            for name, attempt in rungs(self.attempt, every):
+                held[name] = group.create_task(self._rung(None if name == SILENT else name, attempt))
+                await asyncio.sleep(max(APART, asked.interval(attempt, self.options)))
+            silent = group.create_task(_all((held[SILENT], held[SILENT_TOO])))
+            while not silent.done():
+                self._tell_held(began)
+                await asyncio.wait([silent], timeout=1)
+            took = asyncio.get_running_loop().time() - began
+            await asyncio.wait(held.values(), timeout=took * 1.5 + 1)
+            for task in held.values():
+                task.cancel()
+
+    async def _rung(self, name: str | None, attempt: "Attempt") -> None:
+        from wsprobe.net.probe import probe
+        from wsprobe.redact import redact
+
+        seen = redact(await probe(attempt), gather.fingerprint_key())
+        if name is None:
+            self.seen.append(Seen(seen, ()))
+        else:
+            self.trials.append(Trial(name=name, hops=(seen,)))
+
+    def _tell_held(self, began: float) -> None:
+        """Progress for a person: for how long it has held, and how many ended before."""
+        if sys.stderr.isatty():
+            took = asyncio.get_running_loop().time() - began
+            ended = f", {len(self.observations)} ended" if self.observations else ""
+            print(f"\rheld for {took:.0f} of {self.attempt.hold:.0f} s{ended} ", end="", file=sys.stderr, flush=True)
+
+    def _tell(self) -> None:
+        if self.options.repeat > 1 and sys.stderr.isatty():
+            end = "\n" if len(self.seen) == self.options.repeat else ""
+            print(f"\r{len(self.seen)} of {self.options.repeat}", end=end, file=sys.stderr, flush=True)
+
+
+async def _all(tasks: Iterable["asyncio.Task[None]"]) -> None:
+    await asyncio.wait(tasks)
+
+
+def _redirection(attempt: "Attempt", answered: "Observation", onward: "Attempt") -> Control:
+    line = answered.response.start_line.partition(" ")[2] if answered.response else ""
+    came = f"answered {line[:100]} and sent on to {redact_text(str(onward.url))[:500]}"
+    return Control(name=f"redirected: {redact_text(str(attempt.url))[:500]}", result=came)

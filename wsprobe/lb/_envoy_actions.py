@@ -1,0 +1,301 @@
+"""What Envoy's router does with a request that a route took: where it goes, and what is rewritten on the way."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from wsprobe.lb._envoy_clusters import upstream
+from wsprobe.lb._envoy_hcm import UPGRADE
+from wsprobe.lb._envoy_headers import Scope, formatted, guarded, mutations
+from wsprobe.lb._envoy_match import regex
+from wsprobe.lb._envoy_proto import Reading, flag, get, number, seconds, text, under, words
+from wsprobe.lb._envoy_timers import Cluster
+from wsprobe.lb._yaml import Node
+from wsprobe.lb.expressions import (
+    ALWAYS,
+    Cases,
+    Condition,
+    How,
+    Join,
+    Lines,
+    Not,
+    Of,
+    Subject,
+    Substituted,
+    Test,
+    Text,
+    Undecided,
+    Value,
+    both,
+    has,
+    header,
+)
+from wsprobe.lb.model import Answer, Edit, Method, Named, Op, Retarget, Step, Upstream
+
+_ORIGINAL_HOST = (1, 35)  # the first that tells the upstream the host before it was rewritten
+_REDIRECTS = {"": 301, "MOVED_PERMANENTLY": 301, "FOUND": 302, "SEE_OTHER": 303}
+_REDIRECTS |= {"TEMPORARY_REDIRECT": 307, "PERMANENT_REDIRECT": 308}
+_NOT_FOUND = {"NOT_FOUND": 404, "INTERNAL_SERVER_ERROR": 500}
+_OWN = words(
+    "x-envoy-upstream-rq-timeout-ms x-envoy-upstream-rq-per-try-timeout-ms x-envoy-upstream-rq-timeout-alt-response "
+    "x-envoy-upstream-stream-duration-ms x-envoy-upstream-alt-stat-name x-envoy-retry-on x-envoy-retry-grpc-on "
+    "x-envoy-max-retries x-envoy-retriable-status-codes x-envoy-retriable-header-names x-envoy-hedge-on-per-try-timeout"
+)
+_NO_NAME = Text("")
+_RAW_PATH = Of(Subject.RAW_PATH)
+_TARGET = Of(Subject.TARGET)
+_QUERY = Cases(((Test(Of(Subject.QUERY), How.EXISTS), Join((Text("?"), Of(Subject.QUERY)))),))
+
+
+@dataclass(frozen=True, slots=True)
+class Router:
+    """What the router of a connection manager knows: the clusters, and whether those are all that there will be."""
+
+    reading: Reading
+    clusters: dict[str, Cluster]
+    complete: bool
+    client: Value
+    suppressed: bool = False
+    respects: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where an action leads: a cluster, or several of which one is drawn."""
+
+    cluster: Cluster | None
+    upstream: Upstream
+    steps: tuple[Step, ...] = ()
+    weighted: tuple[Node, ...] = ()
+    name: Value = _NO_NAME
+
+
+def answered(route: Node) -> Answer | None:
+    """The answer of a route that asks no upstream."""
+    if direct := get(route, "direct_response"):
+        return Answer(status=number(direct, "status"), why="a direct_response", place=direct.place)
+    if redirect := get(route, "redirect"):
+        status = _REDIRECTS.get(text(redirect, "response_code"), 301)
+        return Answer(status=status, why="a redirect", place=redirect.place)
+    if other := get(route, "non_forwarding_action") or get(route, "filter_action"):
+        return Answer(status=None, why="the route forwards nothing", place=other.place)
+    return None
+
+
+def target(action: Node, router: Router) -> Target:
+    """Where a route action leads."""
+    if weighted := get(action, "weighted_clusters"):
+        return _drawn(action, weighted, router)
+    if named := get(action, "cluster"):
+        return _one(named, named.text, action, router)
+    place = action.place
+    somewhere = Upstream(protocol="http/1.1", place=place)
+    if (name := get(action, "cluster_header")) is not None:
+        value = header(name.text.lower())
+        known: Condition = Test(value, How.EQUALS, tuple(router.clusters))
+        if not router.complete:
+            known = both(has(name.text), Undecided("", "clusters come from elsewhere while Envoy runs"))
+        missing = Answer(status=_missing(action), why="there is no such cluster", when=Not(known), place=name.place)
+        all_of = tuple(dict.fromkeys(address for each in router.clusters.values() for address in each.addresses))
+        return Target(None, Upstream(protocol="http/1.1", addresses=all_of, place=name.place), (missing,), name=value)
+    router.reading.skip(action, "what chooses the cluster is an extension", "cluster")
+    return Target(None, somewhere, name=Undecided("", "an extension chooses the cluster"))
+
+
+def _missing(action: Node) -> int:
+    return _NOT_FOUND.get(text(action, "cluster_not_found_response_code"), 503)
+
+
+def _one(named: Node, name: str, action: Node, router: Router) -> Target:
+    found = router.clusters.get(name)
+    if found:
+        return Target(found, upstream(found), name=Text(name))
+    there = Upstream(protocol="http/1.1", place=named.place)
+    if not router.complete:
+        return Target(None, there, name=Text(name))
+    why = f"there is no cluster {name}"
+    return Target(None, there, (Answer(status=_missing(action), why=why, place=named.place),), name=Text(name))
+
+
+def _drawn(action: Node, weighted: Node, router: Router) -> Target:
+    """Clusters with weights: one is drawn for each request."""
+    entries = [each for each in under(weighted, "clusters") if number(each, "weight") != 0]
+    targets = [_one(each, text(each, "name"), action, router) for each in entries]
+    if not targets:
+        return Target(None, Upstream(protocol="http/1.1", place=weighted.place))
+    which = Undecided("", f"one of {len(targets)} weighted clusters is drawn for each request")
+    sure = len(targets) == 1
+    first = next((one for one in targets if one.cluster), targets[0])
+    addresses = tuple(dict.fromkeys(address for one in targets for address in one.upstream.addresses))
+    place = first.upstream
+    merged = Upstream(
+        protocol=place.protocol,
+        tls=place.tls,
+        addresses=addresses,
+        place=place.place,
+        protocol_place=place.protocol_place,
+    )
+    lacking = [guarded(one.steps, ALWAYS if sure else which) for one in targets]
+    steps = tuple(step for each in lacking for step in each)
+    return Target(first.cluster, merged, steps, tuple(entries), first.name if sure else which)
+
+
+def steps(levels: list[Node], route: Node, to: Target, router: Router, *, specific_wins: bool) -> tuple[Step, ...]:
+    """What the router does, in its order; `levels` are route, virtual host and route configuration."""
+    action = get(route, "route")
+    scope = Scope(router.client, text(route, "name"), to.name)
+    ordered = [mutations(level, scope) for level in levels]
+    ordered.insert(0, _weighted(to.weighted, scope))
+    if specific_wins:
+        ordered.reverse()
+    return (
+        *to.steps,
+        *_expected(action, router),
+        *_attempts(levels),
+        *(step for each in ordered for step in each),
+        *_host(action, to, router),
+        *_path(action, get(route, "match"), scope, router),
+        *_protocol(to),
+    )
+
+
+def _weighted(entries: tuple[Node, ...], scope: Scope) -> list[Step]:
+    """The edits of the cluster that is drawn: certain only where all clusters have the same."""
+    made = [mutations(entry, scope) for entry in entries]
+    alike = {
+        tuple((type(step), getattr(step, "which", ""), getattr(step, "value", "")) for step in each) for each in made
+    }
+    if len(alike) <= 1:
+        return made[0] if made else []
+    which = Undecided("", f"one of {len(entries)} weighted clusters is drawn for each request")
+    return [step for each in made for step in guarded(each, which)]
+
+
+def _expected(action: Node | None, router: Router) -> Iterator[Step]:
+    """The upstream is told how long Envoy will wait."""
+    own = Named(tuple(sorted(_OWN)))
+    written, tried = get(action, "timeout"), get(action, "retry_policy", "per_try_timeout")
+    total = 15.0 if written is None else seconds(written) or 0.0
+    each = seconds(tried) or 0.0
+    shorter = tried if tried and each and (not total or each < total) else None
+    chosen = each if shorter else total
+    place = shorter or written
+    names = ("x-envoy-upstream-rq-per-try-timeout-ms", "x-envoy-upstream-rq-timeout-ms")
+    asked = [(Test(header(name), How.REGEX, (r"\A[1-9]\d*\Z",)), header(name)) for name in names]
+    if shorter:
+        asked = asked[:1]
+    value = Cases(tuple(asked), Text(str(round(chosen * 1000))) if chosen else None)
+    name = Named(("x-envoy-expected-rq-timeout-ms",))
+    if router.suppressed:
+        yield Edit(op=Op.REMOVE, which=own)
+        return
+    yield Edit(op=Op.SET, which=name, value=value, place=place.place if place else None)
+    yield Edit(op=Op.REMOVE, which=own)
+
+
+def _attempts(levels: list[Node]) -> Iterator[Step]:
+    for level in levels:
+        if (counts := get(level, "include_request_attempt_count")) and counts.boolean:
+            yield Edit(op=Op.SET, which=Named(("x-envoy-attempt-count",)), value=Text("1"), place=counts.place)
+
+
+def _host(action: Node | None, to: Target, router: Router) -> Iterator[Step]:
+    value, when, place = _new_host(action, to)
+    if value is None or place is None:
+        return
+    host = header("host")
+    if (append := get(action, "append_x_forwarded_host")) and append.boolean:
+        forwarded = Of(Subject.HEADER, "x-forwarded-host", lines=Lines.JOINED, separator=",")
+        last = Test(Join((forwarded, Text("\n"), host)), How.REGEX, (r"(?:\A|,)[ \t]*([^,\n]*)\n\1\Z",))
+        yield Edit(
+            op=Op.APPEND,
+            which=Named(("x-forwarded-host",)),
+            value=host,
+            separator=",",
+            when=both(when, Not(last), Test(host, How.REGEX, (".",))),
+            place=append.place,
+        )
+    if router.reading.version >= _ORIGINAL_HOST and not router.suppressed:
+        yield Edit(op=Op.SET, which=Named(("x-envoy-original-host",)), value=host, when=when, place=place.place)
+    yield Edit(op=Op.SET, which=Named(("host",)), value=value, when=when, place=place.place)
+
+
+def _new_host(action: Node | None, to: Target) -> tuple[Value | None, Condition, Node | None]:  # noqa: PLR0911  one a way
+    if found := get(action, "host_rewrite_literal"):
+        return Text(found.text), ALWAYS, found
+    if found := get(action, "host_rewrite_header"):
+        value = header(found.text.lower())
+        return value, Test(value, How.REGEX, (".",)), found
+    if found := get(action, "host_rewrite_path_regex"):
+        return rewritten(found, _RAW_PATH), ALWAYS, found
+    if found := get(action, "host_rewrite"):
+        return Undecided("", "host_rewrite is a format that is not followed"), ALWAYS, found
+    literal = [found for each in to.weighted if (found := get(each, "host_rewrite_literal"))]
+    if literal:
+        same = len({one.text for one in literal}) == 1 and len(literal) == len(to.weighted)
+        drawn = Undecided("", "depends on the weighted cluster that is drawn")
+        return Text(literal[0].text) if same else drawn, ALWAYS, literal[0]
+    if (found := get(action, "auto_host_rewrite")) and found.boolean:
+        return _automatic(to, found)
+    return None, ALWAYS, None
+
+
+def _automatic(to: Target, found: Node) -> tuple[Value | None, Condition, Node | None]:
+    """The name of the endpoint that is chosen; a plain address is no name, and nothing is rewritten."""
+    names = to.cluster.hostnames if to.cluster else ("", "?")
+    if len(names) == 1 and len(to.weighted) <= 1:
+        return (Text(names[0]) if names[0] else None), ALWAYS, found
+    return Undecided("", "the name of the endpoint that is chosen"), ALWAYS, found
+
+
+def rewritten(node: Node, value: Value) -> Value:
+    """A value as a RegexMatchAndSubstitute leaves it."""
+    substitution = re.sub(r"\\([0-9])", r"\\g<\1>", text(node, "substitution"))
+    return Substituted(value, regex(get(node, "pattern")), substitution, all=True)
+
+
+def _path(action: Node | None, match: Node | None, scope: Scope, router: Router) -> Iterator[Step]:
+    path, place = _new_path(action, match, scope, router)
+    if path is None or place is None:
+        return
+    if not router.suppressed:
+        yield Edit(op=Op.SET, which=Named(("x-envoy-original-path",)), value=_TARGET, place=place.place)
+    whole = path if isinstance(path, Undecided) else Join((path, _QUERY))
+    yield Retarget(value=whole, place=place.place)
+
+
+def _new_path(
+    action: Node | None, match: Node | None, scope: Scope, router: Router
+) -> tuple[Value | None, Node | None]:
+    if (found := get(action, "prefix_rewrite")) and found.text:
+        matched = get(match, "prefix") or get(match, "path_separated_prefix")
+        rest = Substituted(_RAW_PATH, rf"(?s)\A.{{{len(matched.text)}}}", "") if matched else Text("")
+        return Join((Text(found.text), rest)), found
+    if found := get(action, "regex_rewrite"):
+        return rewritten(found, _RAW_PATH), found
+    if found := get(action, "path_rewrite"):
+        return formatted(found.text, scope), found
+    if found := get(action, "path_rewrite_policy"):
+        router.reading.skip(found, "an extension rewrites the path")
+        return Undecided("", "an extension rewrites the path"), found
+    return None, None
+
+
+def _protocol(to: Target) -> Iterator[Step]:
+    """Over HTTP/2 an upgrade is a CONNECT of its own kind (RFC 8441)."""
+    if to.upstream.protocol in {"h2", "h2c"}:
+        place = to.upstream.protocol_place
+        yield Method(value=Text("CONNECT"), when=UPGRADE, place=place)
+        yield Edit(op=Op.REMOVE, which=Named(("connection", "upgrade")), when=UPGRADE, place=place)
+
+
+def responses(levels: list[Node], to: Target | None, scope: Scope) -> tuple[Edit, ...]:
+    """The edits of the response, a 101 too."""
+    found = [step for level in levels for step in mutations(level, scope, "response_headers")]
+    drawn = [step for entry in (to.weighted if to else ()) for step in mutations(entry, scope, "response_headers")]
+    return tuple(step for step in [*drawn, *found] if isinstance(step, Edit))
+
+
+def suppresses(router: Node | None) -> bool:
+    """Whether the router filter is told to leave its own headers out."""
+    return flag(router, "suppress_envoy_headers")

@@ -1,0 +1,366 @@
+"""HAProxy's sections as listeners and routes of the model: what a frontend does, and which backend it chooses."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from wsprobe.inspection import Unknown
+from wsprobe.lb import _haproxy_http as http
+from wsprobe.lb._haproxy_acl import RefusedError, condition
+from wsprobe.lb._haproxy_grammar import Directive, Word
+from wsprobe.lb._haproxy_proxy import Proxy, Refuse, Server, Time, duration
+from wsprobe.lb._haproxy_rules import Rule, RuleSet, redirects
+from wsprobe.lb._haproxy_samples import Scope, formatted
+from wsprobe.lb._haproxy_samples_of import sampled
+from wsprobe.lb._haproxy_timers import timeouts
+from wsprobe.lb.expressions import (
+    ALWAYS,
+    Condition,
+    How,
+    Of,
+    Subject,
+    Test,
+    Undecided,
+    both,
+    holds,
+)
+from wsprobe.lb.model import (
+    Answer,
+    Edit,
+    Effect,
+    Gate,
+    Limit,
+    Listener,
+    Named,
+    Op,
+    Opaque,
+    Route,
+    Step,
+    Upstream,
+)
+from wsprobe.lb.predict import Run, upgrade
+from wsprobe.parts import Line
+
+_MAX_CHOICES = 200  # backends that a name made from the request may be
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the global section, the userlists and all rules together make known."""
+
+    limits: tuple[Limit, ...] = ()
+    assigned: frozenset[str] = frozenset()
+    scripted: str = ""
+    users: dict[str, Condition] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Routes:
+    """Makes listeners of proxies; what is not understood goes to `unread`, what HAProxy refuses to `refused`."""
+
+    backends: dict[str, Proxy]
+    settings: Settings
+    unread: list[Unknown]
+    refused: Refuse
+
+    def listener(self, front: Proxy) -> Listener:
+        """One frontend or listen section."""
+        scope = self._scope(front)
+        lists = front.lists(scope, self.refused)
+        place = front.section.place
+        return Listener(
+            label=f"{front.section.kind} {front.name}",
+            place=place,
+            binds=front.binds(),
+            steps=tuple(self._before(front, lists, scope)),
+            routes=tuple(self._routes(front, lists, scope)),
+            limits=self.settings.limits if front.mode == "http" else (),
+            otherwise=Answer(status=503 if front.mode == "http" else None, why="no backend is chosen", place=place),
+        )
+
+    def _scope(self, front: Proxy) -> Scope:
+        binds = front.binds()
+        tls, ports = {bind.tls for bind in binds}, {bind.port for bind in binds}
+        return Scope(
+            frontend=front.name,
+            assigned=self.settings.assigned,
+            scripted=self.settings.scripted,
+            peer=_peer(front),
+            tls=next(iter(tls)) if len(tls) == 1 else None,
+            port=next(iter(ports)) if len(ports) == 1 else None,
+            tcp=front.mode != "http",
+            users=self.settings.users,
+        )
+
+    # What is done.
+
+    def _before(self, front: Proxy, lists: dict[str, list[Condition]], scope: Scope) -> Iterator[Step]:
+        """What a frontend does before it chooses a backend."""
+        for kind in ("connection", "session", "content"):
+            yield from self._rules(front, f"tcp-request {kind}", lists, scope)
+        if front.mode != "http":
+            return
+        yield from http.entering(front)
+        yield from self._monitor(front, lists, scope)
+        yield from self._common(front, lists, scope)
+
+    def _common(self, proxy: Proxy, lists: dict[str, list[Condition]], scope: Scope) -> Iterator[Step]:
+        """What a frontend and a backend do alike in HTTP mode."""
+        yield from http.restricted(proxy)
+        yield from self._rules(proxy, "http-request", lists, scope)
+        yield from _statistics(proxy)
+        yield from self._redirects(proxy, lists, scope)
+
+    def _rules(self, proxy: Proxy, keyword: str, lists: dict[str, list[Condition]], scope: Scope) -> Iterator[Step]:
+        rules = RuleSet(keyword, proxy.name, lists, scope, self.unread)
+        yield from rules.steps(proxy.rules(keyword), self.refused)
+
+    def _monitor(self, front: Proxy, lists: dict[str, list[Condition]], scope: Scope) -> Iterator[Step]:
+        line = front.last("monitor-uri")
+        if line is None or len(line.words) < 2:
+            return
+        asked = Test(Of(Subject.TARGET), How.EQUALS, (str(line.words[1]),))
+        for failing in front.rules("monitor fail"):
+            when = self._when(failing, 2, lists, scope)
+            yield Answer(status=503, why="monitor fail", when=both(asked, when), place=failing.place)
+        yield Answer(status=200, why="monitor-uri", when=asked, place=line.place)
+
+    def _redirects(self, proxy: Proxy, lists: dict[str, list[Condition]], scope: Scope) -> Iterator[Step]:
+        for line in proxy.all("redirect"):
+            end = _condition_at(line.words, 1)
+            rule = Rule("redirect", "", line.words[1:end], self._when(line, end, lists, scope), line.place, scope)
+            try:
+                yield from redirects(rule)
+            except RefusedError as error:
+                self.refused(line, error)
+
+    def _when(self, line: Directive, at: int, lists: dict[str, list[Condition]], scope: Scope) -> Condition:
+        try:
+            found = condition(line.words[at:], lists, scope)
+        except RefusedError as error:
+            self.refused(line, error)
+            return Undecided("if", str(error))
+        return both(found, Undecided(".if", line.doubt)) if line.doubt else found
+
+    # Which backend is chosen.
+
+    def _routes(self, front: Proxy, lists: dict[str, list[Condition]], scope: Scope) -> Iterator[Route]:
+        for line in front.all("use_backend"):
+            yield from self._chosen(front, line, lists, scope)
+        default = front.last("default_backend")
+        if default is not None and len(default.words) > 1:
+            name = default.words[1]
+            if back := self._backend(default, name):
+                yield self._route(front, back, f"default_backend {name}", ALWAYS, default.place)
+        elif front.leads:
+            yield self._route(front, front, f"listen {front.name}", ALWAYS, front.section.place)
+
+    def _chosen(
+        self, front: Proxy, line: Directive, lists: dict[str, list[Condition]], scope: Scope
+    ) -> Iterator[Route]:
+        if len(line.words) < 2:
+            self.refused(line, RefusedError("use_backend needs a name", line.place.column))
+            return
+        end = _condition_at(line.words, 2)
+        when = self._when(line, end, lists, scope)
+        name = line.words[1]
+        label = f"use_backend {name}{_told(line.words[end:])}"
+        if "%[" not in name and not name.variables:
+            if back := self._backend(line, name):
+                yield self._route(front, back, label, when, line.place)
+            return
+        value = formatted(name, scope)
+        if name.variables or not self.backends:
+            unknown = Undecided(name, "which backend it names is decided by the running HAProxy")
+            yield Route(label=label, match=both(when, unknown), place=line.place)
+        for choice in list(self.backends.values())[:_MAX_CHOICES]:
+            named = both(when, Test(value, How.EQUALS, (choice.name,)))
+            yield self._route(front, choice, f"{label}: {choice.name}", named, line.place)
+
+    def _backend(self, line: Directive, name: Word) -> Proxy | None:
+        if name in self.backends:
+            return self.backends[name]
+        if not name.variables:
+            self.refused(line, RefusedError(f"there is no backend of the name {name[:60]}", name.column))
+        return None
+
+    def _route(self, front: Proxy, back: Proxy, label: str, match: Condition, place: Line) -> Route:
+        target, host = sampled(match)
+        scope = replace(self._scope(front), tcp=front.mode != "http" and back.mode != "http")
+        steps = tuple(self._behind(front, back, scope))
+        server = _first(back)
+        if server is None and not _transparent(back):
+            steps += (Answer(status=503, why=f"{back.name} has no server", place=back.section.place),)
+        return Route(
+            label=label,
+            match=match,
+            place=place,
+            sample=target,
+            sample_host=host,
+            steps=steps,
+            response=tuple(self._answers(front, back, scope)),
+            upstream=_upstream(back, server),
+            timeouts=tuple(timeouts(front, back, self._tunnel(front, back, scope, target, host))),
+            notes=tuple(_notes(back)),
+        )
+
+    def _behind(self, front: Proxy, back: Proxy, scope: Scope) -> Iterator[Step]:
+        """What is done once the backend is chosen."""
+        lists = back.lists(scope, self.refused) if back is not front else {}
+        if front.mode != "http" and back.mode == "http":
+            yield from http.entering(back)
+        if back is not front:
+            yield from self._rules(back, "tcp-request content", lists, scope)
+            if back.mode == "http":
+                yield from self._common(back, lists, scope)
+        if back.mode != "http":
+            return
+        yield from _filters(front, back)
+        server = _first(back)
+        yield from http.leaving(front, back, server, scope)
+        yield from (step for proxy in (back, front) for step in self._spoilt(proxy, scope))
+        if server is not None and _protocol(server) in {"h2", "h2c"}:
+            yield from _extended_connect(server)
+
+    def _responses(self, proxy: Proxy, scope: Scope) -> Iterator[Step]:
+        about = replace(scope, response=True)
+        lists = proxy.lists(about, self.refused)
+        yield from self._rules(proxy, "http-response", lists, about)
+        yield from self._rules(proxy, "http-after-response", lists, about)
+
+    def _spoilt(self, proxy: Proxy, scope: Scope) -> Iterator[Step]:
+        """The rules about the response that keep a 101 from the client; they say `Spoil`."""
+        yield from (step for step in self._responses(proxy, scope) if not isinstance(step, (Edit, Opaque)))
+
+    def _answers(self, front: Proxy, back: Proxy, scope: Scope) -> Iterator[Edit]:
+        """The edits of the response: those of the backend come first."""
+        if back.mode != "http":
+            return
+        for proxy in dict.fromkeys((back.name, front.name)):
+            owner = back if proxy == back.name else front
+            yield from (step for step in self._responses(owner, scope) if isinstance(step, Edit))
+
+    def _tunnel(self, front: Proxy, back: Proxy, scope: Scope, target: str, host: str | None) -> Time | None:
+        """What `http-request set-timeout tunnel` sets for an upgrade."""
+        run = Run(upgrade(target, host or "app.example.com"))
+        found = None
+        for proxy in dict.fromkeys((front.name, back.name)):
+            owner = front if proxy == front.name else back
+            lists = owner.lists(scope, self.refused)
+            for line in owner.rules("http-request set-timeout"):
+                at = _condition_at(line.words, 4)
+                if line.words[2:3] == ("tunnel",) and holds(self._when(line, at, lists, scope), run) is True:
+                    found = duration(line.words[3], line.place) or found
+        return found
+
+
+def _condition_at(words: Sequence[Word], least: int) -> int:
+    return next((at for at in range(least, len(words)) if words[at] in {"if", "unless"}), len(words))
+
+
+_OPEN = re.compile(
+    r"^!?(?:path|url|base|method|ssl_fc|src|dst|hdr\w*\(host\)|req\.hdr\(host\)|hdr\w*\(upgrade\))", re.IGNORECASE
+)
+
+
+def _told(words: Sequence[Word]) -> str:
+    """A condition as a label: patterns only where they cannot be a secret."""
+    told: list[str] = []
+    at = 0
+    while at < len(words):
+        end = next((index for index in range(at, len(words)) if words[index] == "}"), len(words))
+        if words[at].endswith("{") and at + 1 < len(words):
+            inside = words[at + 1 : end] if _OPEN.match(words[at + 1]) else (words[at + 1].partition("(")[0], "…")
+            told += [words[at], *inside, "}"]
+            at = end
+        else:
+            told.append(words[at])
+        at += 1
+    return "".join(f" {word}" for word in told)
+
+
+def _peer(front: Proxy) -> str:
+    """Why nobody can tell the client's address, where that is so."""
+    if any("accept-proxy" in line.words for line in front.all("bind")):
+        return "the client's address comes in the PROXY protocol"
+    for keyword in ("http-request set-src", "tcp-request"):
+        if any("set-src" in line.words for line in front.rules(keyword)):
+            return "a rule sets the client's address (set-src)"
+    return ""
+
+
+def _first(back: Proxy) -> Server | None:
+    """The server that the others are like: the first that is no backup."""
+    servers = back.servers()
+    return next((server for server in servers if not server.has("backup")), servers[0] if servers else None)
+
+
+def _transparent(back: Proxy) -> bool:
+    return bool(back.option("transparent") or back.option("http_proxy") or back.last("transparent"))
+
+
+def _protocol(server: Server) -> str:
+    """What an upgrade is spoken in: `ws` decides where ALPN leaves a choice (5.2)."""
+    forced, offered, choice = server.after("proto"), server.after("alpn").split(","), server.after("ws")
+    tls = server.has("ssl")
+    if choice == "h1":
+        return "http/1.1"
+    if forced == "h2" or choice == "h2" or (tls and offered == ["h2"]):
+        return "h2" if tls else "h2c"
+    return "client" if forced in {"", "h1"} else forced
+
+
+def _upstream(back: Proxy, server: Server | None) -> Upstream | None:
+    if server is None:
+        return Upstream(protocol="client", place=back.section.place) if _transparent(back) else None
+    addresses = tuple(dict.fromkeys(each.address for each in back.servers() if each.address))
+    protocol = _protocol(server) if back.mode == "http" else "client"
+    return Upstream(
+        protocol="client" if protocol == "http/1.1" else protocol,
+        tls=server.has("ssl"),
+        addresses=addresses,
+        place=server.place,
+        protocol_place=server.place if protocol in {"h2", "h2c"} else None,
+    )
+
+
+def _extended_connect(server: Server) -> Iterator[Step]:
+    """Over HTTP/2 an upgrade is a CONNECT without these headers (RFC 8441)."""
+    names = ("Connection", "Upgrade", "Sec-WebSocket-Key", "Host")
+    yield Edit(op=Op.REMOVE, which=Named(names), place=server.place)
+
+
+def _notes(back: Proxy) -> Iterator[str]:
+    servers = back.servers()
+    if len({_protocol(server) for server in servers}) > 1:
+        yield "the servers are spoken to in different protocols; this is about the first"
+    if back.last("use-server"):
+        yield "use-server may choose another server"
+
+
+def _filters(front: Proxy, back: Proxy) -> Iterator[Step]:
+    """Filters that may change headers; `compression offload` takes Accept-Encoding out."""
+    for line in (*front.all("filter"), *(back.all("filter") if back is not front else ())):
+        name = str(line.words[1]) if len(line.words) > 1 else ""
+        if name.startswith("lua.") or name in {"opentracing", "opentelemetry", "fcgi-app"}:
+            yield Opaque(why=f"the filter {name} is not followed", place=line.place)
+    for line in (*back.all("compression"), *(front.all("compression") if back is not front else ())):
+        if line.words[1:2] == ("offload",):
+            value = Undecided("compression offload", "whether the answer could be compressed decides it")
+            yield Edit(op=Op.SET, which=Named(("Accept-Encoding",)), value=value, place=line.place)
+
+
+def _statistics(proxy: Proxy) -> Iterator[Step]:
+    """The statistics page answers for all that begins with its URI."""
+    lines = proxy.all("stats")
+    if not lines:
+        return
+    uri = next((line for line in reversed(lines) if line.words[1:2] == ("uri",) and len(line.words) > 2), None)
+    place = uri.place if uri else lines[-1].place
+    asked = Test(Of(Subject.TARGET), How.PREFIX, (str(uri.words[2]) if uri else "/haproxy?stats",))
+    if any(line.words[1:2] in {("auth",), ("http-request",)} for line in lines):
+        passes = Undecided("stats auth", "it depends on the password")
+        yield Gate(
+            kind="stats auth", header="Authorization", effect=Effect.READS, passes=passes, when=asked, place=place
+        )
+    yield Answer(status=200, why="the statistics page", when=asked, place=place)

@@ -1,0 +1,62 @@
+"""A request that should match a condition: a path and a host, read off its tests."""
+
+from collections.abc import Iterator
+
+from wsprobe.lb.expressions import All, Condition, How, Of, OneOf, Subject, Test, Value
+
+_PATHS = frozenset({Subject.RAW_PATH, Subject.PATH, Subject.TARGET})
+
+
+def sampled(condition: Condition) -> tuple[str, str | None]:
+    """A target and a host for a condition; `/` and None where its tests do not say."""
+    target, host = "/", None
+    for test in _tests(condition, 0):
+        subject = _subject(test.value)
+        if isinstance(subject, str):
+            host = host or _text(test, "", "x")
+        elif subject in _PATHS:
+            found = _text(test, "/", "ws")
+            target = found if target == "/" and found.startswith(("/", "http")) else target
+    return target, host or None
+
+
+def _tests(condition: Condition, depth: int) -> Iterator[Test]:
+    """The tests that have to hold: of alternatives the first."""
+    if depth > 50:
+        return
+    match condition:
+        case Test():
+            yield condition
+        case All():
+            for each in condition.conditions:
+                yield from _tests(each, depth + 1)
+        case OneOf(conditions=(first, *_)):
+            yield from _tests(first, depth + 1)
+
+
+def _subject(value: Value) -> Subject | str | None:
+    """What part of the request a value is made of; `host` for the header."""
+    while not isinstance(value, Of):
+        inner = getattr(value, "value", None)
+        if inner is None:
+            return None
+        value = inner
+    if value.subject is Subject.HEADER:
+        return "host" if value.name.lower() == "host" else None
+    return value.subject
+
+
+def _text(test: Test, before: str, after: str) -> str:
+    """A text that passes a test, without looking into patterns."""
+    text = test.texts[0] if test.texts else ""
+    match test.how:
+        case How.EQUALS:
+            return text
+        case How.PREFIX:
+            return text + after if text.endswith(("/", ".")) else text
+        case How.SUFFIX | How.CONTAINS:
+            return text if text.startswith(before) and before else f"{before or after}{text}"
+        case How.REGEX:
+            plain = "".join(char for char in text.replace("(?:^|[/?])", "/") if char not in "^$\\()?*+[]{}|")
+            return plain if test.how is How.REGEX and plain.isprintable() and plain.startswith(before) else before
+    return before

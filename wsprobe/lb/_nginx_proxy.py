@@ -1,0 +1,272 @@
+"""What nginx sends to the server behind it: proxy_pass and the headers, as steps."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from wsprobe.lb._nginx_grammar import Directive
+from wsprobe.lb._nginx_rewrite import LEFT, PATH, REWRITTEN, said
+from wsprobe.lb._nginx_scope import Scope
+from wsprobe.lb._nginx_values import TEXT_EMPTY, Around, Values
+from wsprobe.lb._paths import PathForm
+from wsprobe.lb.expressions import (
+    ALWAYS,
+    Captured,
+    Cases,
+    Condition,
+    How,
+    Join,
+    Length,
+    Not,
+    Of,
+    OneOf,
+    Subject,
+    Substituted,
+    Test,
+    Text,
+    Undecided,
+    Value,
+    Without,
+    Written,
+    has,
+)
+from wsprobe.lb.model import Assign, Edit, Every, Lost, Method, Named, Op, Opaque, Retarget, Step, Upstream
+from wsprobe.model import Line
+
+NEW_DEFAULTS = (1, 29, 7)
+"""The version from which upstreams are spoken to in HTTP/1.1, and Connection is no longer set to close."""
+
+_URL = re.compile(r"(https?|grpcs?)://(.*)\Z", re.IGNORECASE | re.DOTALL)
+_HOST_OF = r"(?is)\A(?:https?|grpcs?)://(?:unix:.*|(?:(?<=p://|c://)([^/?]*?)(?::80)?|([^/?]*?)(?::443)?)(?:[/?].*)?)\Z"
+_URI_OF = r"(?is)\A(?:https?|grpcs?)://[^/?]*([/?].*)\Z"
+_NOT_SENT = ("Transfer-Encoding", "TE", "Keep-Alive", "Expect")
+_NOT_CACHED = ("If-Modified-Since", "If-Unmodified-Since", "If-None-Match", "If-Match", "Range", "If-Range")
+_PORTS = {"http": "80", "https": "443", "grpc": "80", "grpcs": "443"}
+_EDITS_INPUT = ("more_set_input_headers", "more_clear_input_headers")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a proxy_pass leads: the host as it is sent, and the URI that it writes, empty without one.
+
+    `variable` says that only the request decides it.
+    """
+
+    scheme: str
+    host: str
+    uri: str
+    variable: bool
+
+
+def target(directive: Directive) -> Target:
+    """What a proxy_pass says."""
+    text = directive.arg(0)
+    found = _URL.match(text)
+    if "$" in text or found is None:
+        scheme = found[1].lower() if found else "grpc" if directive.name == "grpc_pass" else ""
+        return Target(scheme, text if found is None else found[2], "", "$" in text)
+    scheme, rest = found[1].lower(), found[2]
+    if rest.startswith("unix:"):
+        return Target(scheme, "localhost", rest[5:].partition(":")[2], variable=False)
+    cut = re.search(r"[/?]", rest)
+    host, uri = (rest[: cut.start()], rest[cut.start() :]) if cut else (rest, "")
+    return Target(scheme, host.removesuffix(f":{_PORTS[scheme]}"), uri, variable=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Passing:
+    """One block that passes requests on by `directive`.
+
+    `location` is the prefix that a URI of proxy_pass takes the place of, `rewrites` whether the URI may have been
+    rewritten before.
+    """
+
+    scope: Scope
+    directive: Directive
+    values: Values
+    around: Around
+    location: str
+    rewrites: bool
+
+    @property
+    def to(self) -> Target:
+        """Where it leads."""
+        return target(self.directive)
+
+    @property
+    def version(self) -> tuple[str, Line | None]:
+        """The protocol that is spoken to the upstream, and the line that says so."""
+        if self.directive.name == "grpc_pass":
+            return "h2" if self.to.scheme == "grpcs" else "h2c", self.directive.place
+        default = "1.1" if self.values.version >= NEW_DEFAULTS else "1.0"
+        said_so = self.scope.setting("proxy_http_version")
+        version = said_so.arg(0) if said_so else default
+        if version.startswith("2"):
+            version = "h2" if self.to.scheme == "https" else "h2c"
+        protocol = version if version.startswith("h2") else f"http/{version}"
+        return protocol, said_so.place if said_so else None
+
+    def upstream(self, addresses: dict[str, tuple[str, ...]]) -> Upstream:
+        """The upstream; `addresses` are those of the upstream blocks by name."""
+        to = self.to
+        protocol, place = self.version
+        found = addresses.get(to.host, (to.host,) if to.host else ())
+        return Upstream(
+            protocol=protocol,
+            tls=to.scheme in {"https", "grpcs"},
+            addresses=found,
+            place=self.directive.place,
+            protocol_place=place,
+        )
+
+    def steps(self) -> Iterator[Step]:
+        """Headers first, then the method and the request target: a header is made of what was before."""
+        missing = unread_include(self.scope, self._set_name())
+        if missing:
+            yield Opaque(why=f"{missing.unread}; it may set headers", place=missing.place)
+        yield from self._headers()
+        method = self.scope.setting("proxy_method")
+        if method:
+            yield Method(value=self.values.value(method.arg(0), self.around), place=method.place)
+        yield from self._retargeted()
+
+    # Headers.
+
+    def _set_name(self) -> str:
+        return "grpc_set_header" if self.directive.name == "grpc_pass" else "proxy_set_header"
+
+    def edits(self, directives: list[Directive]) -> list[Edit]:
+        """The edits of a block's proxy_set_header: of one name each that is not empty is sent."""
+        around = self.around.knowing(proxy_host=self._host(), proxy_port=self._port())
+        found, names = [], set[str]()
+        for each in directives:
+            if len(each.args) != 2:
+                continue
+            name = each.arg(0)
+            op = Op.ADD if name.lower() in names else Op.SET
+            names.add(name.lower())
+            value = self.values.value(each.arg(1), around)
+            found.append(Edit(op=op, which=Named((name,)), value=value, drop_empty=True, place=each.place))
+        return found
+
+    def _headers(self) -> Iterator[Step]:
+        own = self.edits(self.scope.nearest(self._set_name()))
+        named = {name.lower() for edit in own for name in _names(edit)}
+        edits = [
+            *self._off(own),
+            *(edit for edit in self._defaults() if not {n.lower() for n in _names(edit)} & named),
+            *own,
+        ]
+        if self.around.original:
+            yield from edits
+            return
+        # Something before may have edited headers: what stands there now is looked at before these edits begin.
+        looked_at: list[Edit] = []
+        for edit in edits:
+            if edit.value is None or isinstance(edit.value, Text):
+                looked_at.append(edit)
+                continue
+            name = f"header {len(looked_at)}"
+            yield Assign(name=name, value=edit.value, place=edit.place)
+            looked_at.append(replace(edit, value=Of(Subject.VARIABLE, name)))
+        yield from looked_at
+
+    def _off(self, own: list[Edit]) -> Iterator[Edit]:
+        """proxy_pass_request_headers: nothing that the client sent is passed on; what is set is set nevertheless."""
+        passed = self.scope.setting("proxy_pass_request_headers")
+        if passed and passed.arg(0).lower() == "off":
+            kept = tuple(name for edit in [*self._defaults(), *own] for name in _names(edit))
+            yield Edit(op=Op.REMOVE, which=Every(kept), place=passed.place)
+
+    def _defaults(self) -> Iterator[Edit]:
+        """What nginx does by itself where no proxy_set_header names the header."""
+        protocol, _ = self.version
+        yield Edit(op=Op.SET, which=Named(("Host",)), value=self._host())
+        if self.values.version >= NEW_DEFAULTS or protocol.startswith("h2"):
+            yield Edit(op=Op.REMOVE, which=Named(("Connection",)))
+        else:
+            yield Edit(op=Op.SET, which=Named(("Connection",)), value=Text("close"))
+        body = self.scope.setting("proxy_set_body")
+        if body:
+            length = Length(self.values.value(body.arg(0), self.around))
+            yield Edit(op=Op.SET, which=Named(("Content-Length",)), value=length, place=body.place)
+        else:
+            chunked = Undecided("Content-Length", "the request's body is in chunks, and its length not known")
+            coded = has("Transfer-Encoding")
+            yield Edit(op=Op.SET, which=Named(("Content-Length",)), value=chunked, when=coded)
+        for name in (*_NOT_SENT, "Upgrade"):
+            yield Edit(op=Op.REMOVE, which=Named((name,)))
+        cache = self.scope.setting("proxy_cache")
+        if cache and cache.arg(0) != "off":
+            for name in _NOT_CACHED:
+                yield Edit(op=Op.REMOVE, which=Named((name,)), place=cache.place)
+
+    def lost(self) -> Iterator[Lost]:
+        """Headers that a block around sets, and that are not set here since this one sets its own."""
+        name = self._set_name()
+        winner = next((scope for scope in self.scope.chain() if scope.own(name)), None)
+        if winner is None:
+            return
+        by = winner.own(name)[0].place
+        named = {each.arg(0).lower() for each in winner.own(name)}
+        for scope in list(winner.chain())[1:]:
+            for edit in self.edits(scope.own(name)):
+                if not {each.lower() for each in _names(edit)} & named:
+                    yield Lost(edit=edit, by=by)
+
+    # Where to.
+
+    def _host(self) -> Value:
+        to = self.to
+        if not to.variable:
+            return Text(to.host)
+        url = self.values.value(self.directive.arg(0), self.around)
+        host = Substituted(url, _HOST_OF, r"\1\2")
+        unix = Test(url, How.REGEX, (r"(?i)\A\w+://unix:",))
+        return Cases(((unix, Text("localhost")),), host)
+
+    def _port(self) -> Value:
+        found = re.match(r"(?:\[[^\]]*\]|[^:\[]*):(\d+)\Z", self.to.host)
+        return Text(found[1] if found else _PORTS.get(self.to.scheme, ""))
+
+    def _retargeted(self) -> Iterator[Step]:
+        """The request target that is sent; without a URI in proxy_pass it stays what it is."""
+        to = self.to
+        if to.variable:
+            url = self.values.value(self.directive.arg(0), self.around)
+            uri = Captured(url, _URI_OF, "1")
+            slash = Cases(((Test(uri, How.PREFIX, ("?",)), Text("/")),), TEXT_EMPTY)
+            given = Test(uri, How.EXISTS)
+            yield Retarget(value=Join((slash, uri)), when=given, place=self.directive.place)
+        elif to.uri and self.directive.name == "proxy_pass":
+            rest = Without(PATH, prefix=self.location)
+            escaped = OneOf(
+                (Test(Of(Subject.RAW_PATH, original=True), How.CONTAINS, ("%",)), said(REWRITTEN)),
+            )
+            sent = Cases(((escaped, Written(rest, PathForm.ENCODED)),), rest)
+            query = Of(Subject.QUERY)
+            arguments = Cases(((Test(query, How.REGEX, (".",)), Join((Text("?"), query))),), TEXT_EMPTY)
+            when: Condition = Not(said(LEFT)) if self.rewrites else ALWAYS
+            value = Join((Text(to.uri), sent, arguments))
+            yield Retarget(value=value, when=when, place=self.directive.place)
+
+
+def _names(edit: Edit) -> tuple[str, ...]:
+    return edit.which.names if isinstance(edit.which, Named) else ()
+
+
+def unread_include(scope: Scope, name: str) -> Directive | None:
+    """An include that could not be read and that may hold a directive of that name which would be in force."""
+    for each in scope.chain():
+        if each.kind == "http":
+            return None
+        if missing := each.missing_include():
+            return missing
+        if each.own(name):
+            return None
+    return None
+
+
+def edits_input(scope: Scope) -> bool:
+    """Whether headers of the client are edited before they are looked at."""
+    return bool(scope.nearest(*_EDITS_INPUT))

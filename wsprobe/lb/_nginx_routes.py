@@ -1,0 +1,336 @@
+"""One route for each location of a server, and for each `if` of it that changes who answers."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from wsprobe.inspection import Problem
+from wsprobe.lb._nginx_access import SCRIPTS, Access
+from wsprobe.lb._nginx_grammar import Directive
+from wsprobe.lb._nginx_head import dropped, limits
+from wsprobe.lb._nginx_match import Place, modifier, ordered, sample
+from wsprobe.lb._nginx_proxy import Passing, edits_input, unread_include
+from wsprobe.lb._nginx_response import response
+from wsprobe.lb._nginx_rewrite import CHANGED, HANDLED, PATH, REWRITTEN, Errors, Rewriting, said
+from wsprobe.lb._nginx_scope import Scope
+from wsprobe.lb._nginx_timers import timers
+from wsprobe.lb._nginx_values import Around, Values, captures
+from wsprobe.lb._paths import PathForm
+from wsprobe.lb.expressions import (
+    ALWAYS,
+    NEVER,
+    How,
+    Not,
+    Of,
+    Subject,
+    Test,
+    Text,
+    Undecided,
+    Value,
+    Written,
+)
+from wsprobe.lb.model import Answer, Assign, Edit, Like, Named, Op, Opaque, Reroute, Retarget, Route, Step
+
+_ANSWERS = {
+    "fastcgi_pass": "FastCGI has no upgrade",
+    "uwsgi_pass": "uwsgi has no upgrade",
+    "scgi_pass": "SCGI has no upgrade",
+    "memcached_pass": "memcached has no upgrade",
+    "tunnel_pass": "it is for CONNECT",
+    "js_content": "a script answers",
+    "content_by_lua_block": "a script answers",
+    "content_by_lua_file": "a script answers",
+    "content_by_lua": "a script answers",
+    "perl": "a script answers",
+    "empty_gif": "nginx answers a picture",
+    "stub_status": "nginx answers counters",
+    "echo": "nginx answers a text",
+}
+_HANDLERS = ("proxy_pass", "grpc_pass", *_ANSWERS)
+_CONFIGURES = frozenset({*_HANDLERS, "error_page"})
+_INPUT = ("more_set_input_headers", "more_clear_input_headers")
+_NOTED = ("limit_conn", "limit_req", "mirror")
+_FILES = "it depends on the files of the machine"
+
+
+@dataclass(slots=True)
+class Server:
+    """The routes of one server block.
+
+    `name` tells its named locations from those of other servers, `prefix` stands before the labels of its routes.
+    """
+
+    scope: Scope
+    values: Values
+    name: str
+    prefix: str
+    addresses: dict[str, tuple[str, ...]]
+    host: str | None = None
+    problems: list[Problem] = field(default_factory=list)
+    _rewriting: Rewriting | None = None
+    _answers: dict[str, int] | None = None
+
+    # What all blocks of the server share.
+
+    def around(self, scope: Scope, *, original: bool = False) -> Around:
+        """What variables stand for in a block."""
+        first = next((name for each in scope.nearest("server_name") for name in each.args), "")
+        checked = scope.flag("ignore_invalid_headers", default=True)
+        underscores = scope.flag("underscores_in_headers", default=False) or not checked
+        names: dict[str, Value] = {"server_name": Text(first)}
+        if trusted := [each.arg(0) for each in scope.nearest("set_real_ip_from")]:
+            names["remote_addr"] = self.values.real_address(trusted)
+        return Around(names, original, underscores)
+
+    def errors(self, scope: Scope) -> Errors:
+        """What becomes of errors in a block."""
+        named = {name: f"{self.name}{name}" for name in self._names()}
+        return Errors(scope.nearest("error_page"), named, self.values, self.around(scope))
+
+    def _names(self) -> Iterator[str]:
+        yield from (each.arg(0) for each in self.scope.own("location") if each.arg(0).startswith("@"))
+
+    @property
+    def path(self) -> Value:
+        """The path that locations are compared with."""
+        if self.scope.flag("merge_slashes", default=True):
+            return PATH
+        return Written(Written(Of(Subject.RAW_PATH), PathForm.DECODED), PathForm.WITHOUT_DOTS)
+
+    def rewriting(self) -> Rewriting:
+        """What the server block itself does before a location is chosen."""
+        if self._rewriting is None:
+            self._rewriting = Rewriting(self.values, self.around(self.scope), self.errors(self.scope), server=True)
+            self._rewriting.run(self.scope.directives)
+        return self._rewriting
+
+    def fixed_answers(self) -> dict[str, int]:
+        """What locations answer that only return a code, by their path: auth_request may ask them."""
+        if self._answers is None:
+            self._answers = {}
+            for each in self.scope.own("location"):
+                codes = [inner for inner in each.block or () if inner.name != "internal"]
+                if each.args and len(codes) == 1 and codes[0].name == "return" and codes[0].arg(0).isdigit():
+                    self._answers[each.args[-1]] = int(codes[0].arg(0))
+        return self._answers
+
+    # Routes.
+
+    def routes(self) -> Iterator[Route]:
+        """The routes in the order of nginx; the last one is for what no location takes."""
+        whole = False
+        for place in ordered(self.scope, self.path):
+            how, name = modifier(place.scope)
+            whole = whole or (name == "/" and how in {"", "^~"})
+            if place.redirect:
+                yield self._redirect(place, name)
+            else:
+                yield from self._location(place)
+        if not whole:
+            yield self._unlocated()
+
+    def _redirect(self, place: Place, name: str) -> Route:
+        why = f"the location is {name}, and nginx answers 301 to what lacks its last slash"
+        at = place.scope.place
+        answer = Answer(status=301, why=why, place=at)
+        return Route(
+            label=f"{self.prefix}location {name} without its slash",
+            match=place.match,
+            place=at,
+            sample=name[:-1],
+            sample_host=self.host,
+            steps=(answer,),
+        )
+
+    def _unlocated(self) -> Route:
+        """What no location takes: the server block itself answers it."""
+        route = Rest(self, self.scope, "", self.rewriting().rewrites)
+        return Route(
+            label=f"{self.prefix}no location",
+            place=self.scope.place,
+            sample_host=self.host,
+            steps=(*dropped(self.scope), *route.steps()),
+            limits=limits(self.scope),
+        )
+
+    def _location(self, place: Place) -> Iterator[Route]:
+        scope = place.scope
+        how, name = modifier(scope)
+        label = f"{self.prefix}location {' '.join(scope.directive.args if scope.directive else ())}"
+        special = [each for each in scope.own("if") if {inner.name for inner in each.block or ()} & _CONFIGURES]
+        handlers = {id(each): f"{label}, if at line {each.line}" for each in special}
+        rewriting = Rewriting(self.values, self.around(scope), self.errors(scope), handlers=handlers)
+        rewriting.run(scope.directives)
+        rewrites = rewriting.rewrites or self.rewriting().rewrites
+        rest = Rest(self, scope, name if how in {"", "=", "^~"} else "", rewrites, regex=how.startswith("~"))
+        steps = [
+            *dropped(scope),
+            *self._entered(scope, how, name, label),
+            *rewriting.all(),
+            *rest.input_edits(),
+            *self._left(rewriting, handlers),
+            *(() if rewriting.answered else rest.steps()),
+        ]
+        yield rest.route(label, place, steps, name=f"{self.name}{name}" if how == "@" else "")
+        for each in special:
+            inner = Rest(self, scope.inner(each), "", rewrites, regex=True)
+            yield inner.route(handlers[id(each)], Place(inner.scope, NEVER), [*inner.steps()], name=handlers[id(each)])
+        for each in scope.own("limit_except"):
+            inner = Rest(self, scope.inner(each), name if how in {"", "=", "^~"} else "", rewrites, regex=True)
+            own = f"{label}, limit_except"
+            yield inner.route(own, Place(inner.scope, NEVER), [*inner.steps()], name=own)
+
+    def _entered(self, scope: Scope, how: str, name: str, label: str) -> Iterator[Step]:
+        """What happens when the location is chosen, before its own directives are run."""
+        if scope.own("internal"):
+            internal = scope.own("internal")[0]
+            outside = Not(said(REWRITTEN))
+            yield from self.errors(scope).steps(404, "the location is internal", outside, internal)
+        if how.startswith("~"):
+            caught = captures(name, self.path, ignore_case=how == "~*")
+            for group, value in caught.items():
+                if group in self.values.used:
+                    yield Assign(name=group, value=value)
+        for each in scope.own("limit_except"):
+            allowed = tuple(each.args) + (("HEAD",) if "GET" in each.args else ())
+            others = Not(Test(Of(Subject.METHOD, original=True), How.EQUALS, allowed))
+            yield Reroute(to=f"{label}, limit_except", why="limit_except", when=others, place=each.place)
+
+    def _left(self, rewriting: Rewriting, handlers: dict[int, str]) -> Iterator[Step]:
+        """Where the request goes after the location's directives were run: to another location, or to an `if`."""
+        if rewriting.rewrites:
+            yield Reroute(why="the URI was rewritten", when=said(CHANGED))
+        for handler in handlers.values():
+            chosen = Test(Of(Subject.VARIABLE, HANDLED), How.EQUALS, (handler,))
+            yield Reroute(to=handler, why="the condition of an if holds", when=chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What a block does after the rewriting: access, try_files, and who answers."""
+
+    server: Server
+    scope: Scope
+    location: str
+    rewrites: bool
+    regex: bool = False
+
+    @property
+    def around(self) -> Around:
+        """What variables stand for; headers are those that the client sent where nothing edits them before."""
+        plain = not edits_input(self.scope) and not self.scope.nearest(*SCRIPTS)
+        return self.server.around(self.scope, original=plain)
+
+    def handler(self) -> Directive | None:
+        """Who answers: the directive of the block itself; an `if` or limit_except has it from its location."""
+        own = self.scope.own(*_HANDLERS)
+        if not own and self.scope.kind in {"if", "limit_except"} and self.scope.parent:
+            own = self.scope.parent.own(*_HANDLERS)
+        return own[-1] if own else None
+
+    def passing(self) -> Passing | None:
+        """How requests are passed on, None where nginx answers."""
+        found = self.handler()
+        if found is None or found.name not in {"proxy_pass", "grpc_pass"} or not found.args:
+            return None
+        return Passing(self.scope, found, self.server.values, self.around, self.location, self.rewrites)
+
+    def route(self, label: str, place: Place, steps: list[Step], name: str = "") -> Route:
+        """The route of the block."""
+        passing = self.passing()
+        if passing and self.regex and passing.to.uri and not passing.to.variable:
+            why = (
+                '"proxy_pass" cannot have a URI part here: the location is a pattern, named, an "if" or a limit_except'
+            )
+            self.server.problems.append(passing.directive.problem(why))
+        answered = any(isinstance(step, Answer) and step.when == ALWAYS for step in steps)
+        passes = passing is not None and not answered
+        notes = [f"{each.name} {' '.join(each.args)}" for kind in _NOTED for each in self.scope.nearest(kind)]
+        return Route(
+            label=label,
+            name=name,
+            match=place.match,
+            place=place.scope.place,
+            sample=sample(place.scope) if place.scope.kind == "location" else "/",
+            sample_host=self.server.host,
+            steps=tuple(steps),
+            response=tuple(response(self.scope, self.server.values, self.around)),
+            upstream=passing.upstream(self.server.addresses) if passing and passes else None,
+            timeouts=tuple(timers(self.scope, passing.directive.name)) if passing and passes else (),
+            limits=limits(self.scope),
+            lost=tuple(passing.lost()) if passing and passes else (),
+            notes=tuple(notes),
+        )
+
+    def steps(self) -> Iterator[Step]:
+        """Access, then try_files, then the answer or what is sent on."""
+        errors = self.server.errors(self.scope)
+        answers = self.server.fixed_answers()
+        yield from Access(self.scope, self.server.values, self.around, errors, answers).steps()
+        ended = False
+        for step in self._tried(errors):
+            ended = ended or isinstance(step, Reroute) or (isinstance(step, Answer) and step.when == ALWAYS)
+            yield step
+        if ended:
+            return
+        passing = self.passing()
+        if passing:
+            yield from passing.steps()
+        else:
+            yield from self._local()
+
+    def _tried(self, errors: Errors) -> Iterator[Step]:
+        for each in self.scope.own("try_files"):
+            if len(each.args) < 2:
+                return
+            found = Undecided("try_files", _FILES)
+            yield Answer(status=None, why="try_files finds a file", when=found, place=each.place)
+            last = each.args[-1]
+            if last.startswith("="):
+                code = int(last[1:]) if last[1:].isdigit() else 404
+                yield from errors.steps(code, f"try_files ends with {last}", ALWAYS, each)
+            elif last.startswith("@"):
+                yield Reroute(to=errors.named.get(last, last), why="try_files", place=each.place)
+            else:
+                value = self.server.values.value(last, self.around)
+                yield Retarget(value=value, place=each.place)
+                yield Assign(name=REWRITTEN, value=Text("1"), place=each.place)
+                yield Reroute(why="try_files", place=each.place)
+
+    def _local(self) -> Iterator[Step]:
+        """Nginx answers by itself; the headers that it would send are of no use."""
+        found = self.handler()
+        missing = unread_include(self.scope, "proxy_pass")
+        if found:
+            yield Answer(status=None, why=f"{found.name}: {_ANSWERS[found.name]}", place=found.place)
+        elif missing:
+            why = f"{missing.unread}; it may say who answers"
+            yield Opaque(why=why, place=missing.place)
+            yield Answer(status=None, why=why, when=Undecided("include", why), place=missing.place)
+        else:
+            headers = self.scope.own("proxy_set_header")
+            why = "there is no proxy_pass, and nginx looks for a file"
+            at = headers[0].place if headers else self.scope.place
+            yield Answer(status=None, why=why, place=at)
+
+    def input_edits(self) -> Iterator[Step]:
+        """What headers-more does to the headers of the client."""
+        for each in self._input_directives():
+            for text in each.args:
+                yield from self._input_edit(each, text)
+
+    def _input_directives(self) -> list[Directive]:
+        """Those of outer blocks come first: this module adds to what it inherits."""
+        chain = list(self.scope.chain())
+        return [each for scope in reversed(chain) for each in scope.own(*_INPUT)]
+
+    def _input_edit(self, each: Directive, text: str) -> Iterator[Step]:
+        name, colon, value = text.partition(":")
+        name = name.strip()
+        if each.name == "more_clear_input_headers" or not colon:
+            which = Like(f"^{name.removesuffix('*')}") if name.endswith("*") else Named((name,))
+            yield Edit(op=Op.REMOVE, which=which, place=each.place)
+            return
+        found = self.server.values.value(value.strip(), self.server.around(self.scope))
+        only_there = "-r" in each.args
+        when = Test(Of(Subject.HEADER, name), How.EXISTS) if only_there else ALWAYS
+        yield Edit(op=Op.SET, which=Named((name,)), value=found, drop_empty=True, when=when, place=each.place)

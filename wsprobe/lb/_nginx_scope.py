@@ -1,0 +1,91 @@
+"""Blocks of an nginx config, each within its outer one, and what is in force in them by inheritance."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from wsprobe.lb._nginx_grammar import Directive
+from wsprobe.model import Line
+
+_SECONDS = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "M": 2592000, "y": 31536000}
+_TIME = re.compile(r"(\d+)(ms|[smhdwMy]?)(?=\d|$)")
+_SIZE = re.compile(r"(\d+)([kKmMgG]?)\Z")
+_FACTOR = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+BENIGN_INCLUDES = re.compile(r"(?:^|/)(?:mime\.types|(?:fastcgi|uwsgi|scgi)[\w.]*|koi-\w+|win-utf)\Z")
+"""Files that an include may name without saying anything about an upgrade: they come with nginx."""
+
+
+@dataclass(slots=True, eq=False)
+class Scope:
+    """One block: `http`, `server`, `location`, `if` or `limit_except`.
+
+    `directive` is None for a block that a fragment leaves out.
+    """
+
+    kind: str
+    directive: Directive | None
+    parent: "Scope | None"
+    directives: tuple[Directive, ...]
+    _named: dict[str, list[Directive]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for each in self.directives:
+            self._named.setdefault(each.name, []).append(each)
+
+    def inner(self, directive: Directive) -> "Scope":
+        """A block that stands in this one."""
+        return Scope(directive.name, directive, self, directive.block or ())
+
+    @property
+    def place(self) -> Line:
+        """Where it begins; of a block that is left out, its first directive."""
+        return (self.directive or self.directives[0]).place
+
+    def chain(self) -> Iterator["Scope"]:
+        """The block itself and those around it, the outermost last."""
+        scope: Scope | None = self
+        while scope:
+            yield scope
+            scope = scope.parent
+
+    def own(self, *names: str) -> list[Directive]:
+        """The directives of these names that stand in the block itself."""
+        if len(names) == 1:
+            return self._named.get(names[0], [])
+        return [each for each in self.directives if each.name in names] if names else []
+
+    def nearest(self, *names: str) -> list[Directive]:
+        """The directives of these names in the innermost block that has one: nginx inherits them all or none."""
+        return next((found for scope in self.chain() if (found := scope.own(*names))), [])
+
+    def setting(self, name: str) -> Directive | None:
+        """The directive of that name that is in force."""
+        return next(iter(self.nearest(name)), None)
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        """Whether a switch is on."""
+        found = self.setting(name)
+        return found.arg(0).lower() == "on" if found else default
+
+    def missing_include(self) -> Directive | None:
+        """An include of the block itself that gives nothing and may hold what matters."""
+        return next((each for each in self.own("include") if each.unread and not _benign(each)), None)
+
+
+def _benign(include: Directive) -> bool:
+    return bool(BENIGN_INCLUDES.search(include.arg(0)))
+
+
+def seconds(text: str) -> float | None:
+    """A time as nginx writes it, in seconds; None where it is none."""
+    compact = text.replace(" ", "")
+    if not compact or _TIME.sub("", compact):
+        return None
+    return sum(int(number) * _SECONDS[unit] for number, unit in _TIME.findall(compact))
+
+
+def size(text: str) -> int | None:
+    """A size as nginx writes it, in octets; None where it is none."""
+    found = _SIZE.match(text)
+    return int(found[1]) * _FACTOR[found[2].lower()] if found else None

@@ -1,0 +1,272 @@
+"""The variables of nginx as expressions over the request: those that it has by itself, `map`, `set`, captures."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from wsprobe.lb._nginx_grammar import Directive
+from wsprobe.lb.expressions import (
+    Captured,
+    Cased,
+    Cases,
+    Condition,
+    How,
+    Join,
+    Lines,
+    Of,
+    Or,
+    Subject,
+    Test,
+    Text,
+    Undecided,
+    Value,
+    Without,
+)
+
+_VARIABLE = re.compile(r"\$(?:([1-9])|\{([A-Za-z0-9_]+)\}|([A-Za-z0-9_]+))")
+_GROUP = re.compile(r"\(\?P?<([A-Za-z_]\w*)>")
+_MAX_COST = 200_000
+"""How many tests a map, with those that it asks, may cost."""
+
+TEXT_EMPTY = Text("")
+_HTTPS = Test(Of(Subject.SCHEME), How.EQUALS, ("https",))
+_QUERY = Of(Subject.QUERY)
+HOST = Cased(Without(Of(Subject.HOST, original=True), suffix="."))
+"""The host that a request names, as nginx compares it."""
+
+_BASIC = Test(Of(Subject.HEADER, "authorization", original=True), How.PREFIX, ("basic ",), ignore_case=True)
+
+
+def _when_https(name: str) -> Value:
+    return Cases(((_HTTPS, Undecided(name, "the TLS of the client's connection decides it")),), TEXT_EMPTY)
+
+
+_BUILTIN: dict[str, Value] = {
+    "uri": Of(Subject.PATH),
+    "document_uri": Of(Subject.PATH),
+    "request_uri": Of(Subject.TARGET, original=True),
+    "args": Or(_QUERY, TEXT_EMPTY),
+    "query_string": Or(_QUERY, TEXT_EMPTY),
+    "is_args": Cases(((Test(_QUERY, How.REGEX, (".",)), Text("?")),), TEXT_EMPTY),
+    "request_method": Of(Subject.METHOD, original=True),
+    "scheme": Of(Subject.SCHEME),
+    "https": Cases(((_HTTPS, Text("on")),), TEXT_EMPTY),
+    "server_protocol": Of(Subject.VERSION),
+    "request": Join(
+        (
+            Of(Subject.METHOD, original=True),
+            Text(" "),
+            Of(Subject.TARGET, original=True),
+            Text(" "),
+            Of(Subject.VERSION),
+        )
+    ),
+    "remote_addr": Of(Subject.PEER),
+    "remote_port": Of(Subject.PEER_PORT),
+    "server_addr": Of(Subject.LOCAL),
+    "server_port": Of(Subject.LOCAL_PORT),
+    "hostname": Of(Subject.MACHINE),
+    "remote_user": Cases(((_BASIC, Undecided("$remote_user", "it is the user of the client's password")),), TEXT_EMPTY),
+    "http2": TEXT_EMPTY,
+    "http3": TEXT_EMPTY,
+    "empty": TEXT_EMPTY,
+}
+_MAP_WORDS = frozenset({"hostnames", "volatile"})
+_OF_UPSTREAM = ("upstream_", "sent_http_", "sent_trailer_", "trailer_")
+_DECIDED_LATER = """
+    binary_remote_addr body_bytes_sent bytes_sent connection connection_requests connection_time content_length
+    content_type document_root limit_conn_status limit_rate limit_req_status msec nginx_version pid pipe
+    proxy_protocol_addr proxy_protocol_port proxy_protocol_server_addr proxy_protocol_server_port
+    proxy_internal_chunked realpath_root request_body request_body_file request_completion request_filename
+    request_id request_length request_time status time_iso8601 time_local realip_remote_addr realip_remote_port
+    request_port is_request_port server_name date_gmt date_local invalid_referer uid_got uid_set secure_link
+    proxy_port
+"""
+_RUNNING = frozenset(_DECIDED_LATER.split())
+_FAMILIES = ("ssl_", "geoip_", "geoip2_", "jwt_", "tcpinfo_", "proxy_protocol_tlv_", "oidc_", "otel_", "slice_")
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a block knows of variables: `names` are those that stand for something there (server_name, proxy_host).
+
+    `original` says that headers are looked at as the client sent them, `underscores` that names with one are kept.
+    """
+
+    names: Mapping[str, Value] = field(default_factory=dict)
+    original: bool = False
+    underscores: bool = False
+
+    def knowing(self, **names: Value) -> "Around":
+        """The same with more names."""
+        return replace(self, names={**self.names, **names})
+
+
+@dataclass(slots=True)
+class Values:
+    """What the variables of a config stand for.
+
+    `assigned` are those that steps give a value, `scripts` those that something gives that cannot be followed, with
+    the reason; `used` are all that the config asks for.
+    """
+
+    version: tuple[int, ...]
+    maps: dict[str, Directive] = field(default_factory=dict)
+    assigned: set[str] = field(default_factory=set)
+    scripts: dict[str, str] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
+    _compiled: dict[tuple[str, bool, bool], Value] = field(default_factory=dict)
+    _costs: dict[str, int] = field(default_factory=dict)
+    _open: set[str] = field(default_factory=set)
+
+    def value(self, text: str, around: Around) -> Value:
+        """A text with variables."""
+        parts: list[Value] = []
+        at = 0
+        for found in _VARIABLE.finditer(text):
+            if found.start() > at:
+                parts.append(Text(text[at : found.start()]))
+            parts.append(self.variable((found[1] or found[2] or found[3]).lower(), around))
+            at = found.end()
+        if at < len(text) or not parts:
+            parts.append(Text(text[at:]))
+        return parts[0] if len(parts) == 1 else Join(tuple(parts))
+
+    def variable(self, name: str, around: Around) -> Value:
+        """What a variable stands for."""
+        if name in self.scripts:
+            return Undecided(f"${name}", self.scripts[name])
+        if name in self.maps:
+            return self._map(name, around)
+        if name in self.assigned or name.isdigit():
+            return around.names.get(name, Of(Subject.VARIABLE, name))
+        known = {"host": Or(HOST, around.names.get("server_name", TEXT_EMPTY)), **_BUILTIN, **around.names}
+        if name == "proxy_add_x_forwarded_for":
+            return self._forwarded_for(around)
+        return known[name] if name in known else self._of_family(name, around)
+
+    def _of_family(self, name: str, around: Around) -> Value:
+        """A variable whose name says what it is about."""
+        family, _, rest = name.partition("_")
+        if name.startswith(_OF_UPSTREAM):
+            return TEXT_EMPTY
+        if name in {"content_type", "content_length"} or (family == "http" and rest):
+            return self._header(rest if family == "http" else name, around)
+        if family == "arg":
+            return Captured(_QUERY, rf"(?:^|&){re.escape(rest)}=([^&]*)", "1", ignore_case=True)
+        if family == "cookie":
+            return Of(Subject.COOKIE, rest, original=around.original)
+        return _undecided(name)
+
+    def _forwarded_for(self, around: Around) -> Value:
+        peer = around.names.get("remote_addr", Of(Subject.PEER))
+        sent = self.header("x-forwarded-for", around)
+        return Cases(((Test(sent, How.EXISTS), Join((sent, Text(", "), peer))),), peer)
+
+    def _header(self, name: str, around: Around) -> Value:
+        """What `$http_…` is: an underscore in it stands for a hyphen, or for itself where such names are kept."""
+        found = self.header(name.replace("_", "-"), around)
+        if not around.underscores or "_" not in name:
+            return found
+        other = self.header(name, around)
+        both = Test(Join((found, Text("\0"), other)), How.REGEX, ("[^\0]\0.",))
+        return Cases(((both, Join((found, Text(found.separator), other))),), Or(found, other))
+
+    def header(self, name: str, around: Around) -> Of:
+        """A header of that name: its lines are joined, before 1.23 only those of a few names."""
+        joined = self.version >= (1, 23) or name in {"x-forwarded-for", "cookie"}
+        separator = "; " if name == "cookie" else ", "
+        lines = Lines.JOINED if joined else Lines.FIRST
+        return Of(Subject.HEADER, name, original=around.original, lines=lines, separator=separator)
+
+    def real_address(self, trusted: list[str]) -> Value:
+        """The client's address where the real_ip module takes it from a header of trusted clients."""
+        networks = tuple(text for text in trusted if text != "unix:")
+        other = Undecided("$remote_addr", "set_real_ip_from takes the address from a header")
+        return Cases(((Test(Of(Subject.PEER), How.NETWORK, networks), other),), Of(Subject.PEER))
+
+    # Maps.
+
+    def _map(self, name: str, around: Around) -> Value:
+        if name in self._open:
+            return Undecided(f"${name}", f"the map of ${name} asks itself")
+        key = (name, around.original, around.underscores)
+        if key not in self._compiled:
+            self._open.add(name)
+            self._compiled[key] = self._lookup(self.maps[name], around)
+            self._open.remove(name)
+        return self._compiled[key]
+
+    def _lookup(self, directive: Directive, around: Around) -> Value:
+        """The value of a map: a text of its own first, then host names with `*`, then patterns in their order."""
+        name = directive.arg(1)
+        source = self.value(directive.arg(0), around)
+        entries = [each for each in directive.block or () if each.name not in _MAP_WORDS]
+        asked = [self._costs.get(asked, 1) for asked in names_in(directive.arg(0))]
+        cost = self._costs[name[1:].lower()] = (len(entries) + 1) * max(asked, default=1)
+        if cost > _MAX_COST:
+            return Undecided(name, f"the map of {name} is too large to follow")
+        if any(each.unread for each in entries):
+            return Undecided(name, f"a file that the map of {name} includes could not be read")
+        hostnames = any(each.name == "hostnames" for each in directive.block or ())
+        ranked: list[tuple[tuple[int, int], Condition, Value]] = []
+        default: Value = TEXT_EMPTY
+        for index, each in enumerate(entries):
+            if each.name == "default":
+                default = self.value(each.arg(0), around)
+                continue
+            rank, condition, pattern = map_test(source, each.name, hostnames=hostnames)
+            caught = captures(pattern, source, ignore_case=each.name.startswith("~*")) if pattern else {}
+            then = self.value(each.arg(0), around.knowing(**caught))
+            ranked.append(((rank[0], rank[1] or index), condition, then))
+        ranked.sort(key=lambda entry: entry[0])
+        return Cases(tuple((condition, then) for _, condition, then in ranked), default)
+
+
+def _undecided(name: str) -> Value:
+    if name.startswith("ssl_"):
+        return _when_https(f"${name}")
+    if name in _RUNNING or name.startswith(_FAMILIES):
+        return Undecided(f"${name}", f"only the running nginx knows ${name}")
+    return Undecided(f"${name}", f"no file that was read defines ${name}")
+
+
+def map_test(source: Value, key: str, *, hostnames: bool) -> tuple[tuple[int, int], Condition, str]:
+    """When an entry of a map is meant, its rank among them (the lower first), and its pattern where it has one."""
+    compared: Value = Or(source, TEXT_EMPTY)
+    if key.startswith("~"):
+        ignore = key.startswith("~*")
+        pattern = key[2:] if ignore else key[1:]
+        return (3, 0), Test(compared, How.REGEX, (pattern,), ignore_case=ignore), pattern
+    text = key.removeprefix("\\")
+    if hostnames:
+        compared = Without(compared, suffix=".")
+        if text.startswith("*."):
+            return (1, -len(text)), Test(compared, How.SUFFIX, (text[1:],), ignore_case=True), ""
+        if text.startswith("."):
+            found = Test(compared, How.REGEX, (rf"(?:^|\.){re.escape(text[1:])}$",), ignore_case=True)
+            return (1, -len(text)), found, ""
+        if text.endswith(".*"):
+            return (2, -len(text)), Test(compared, How.PREFIX, (text[:-1],), ignore_case=True), ""
+    return (0, 0), Test(compared, How.EQUALS, (text,), ignore_case=True), ""
+
+
+def captures(pattern: str, source: Value, *, ignore_case: bool) -> dict[str, Value]:
+    """What the groups of a pattern catch in a value, by number and by name."""
+    numbers = [str(number) for number in range(1, min(pattern.count("("), 9) + 1)]
+    return {group: Captured(source, pattern, group, ignore_case) for group in [*numbers, *group_names(pattern)]}
+
+
+def group_names(pattern: str) -> list[str]:
+    """The names of the groups of a pattern."""
+    return _GROUP.findall(pattern)
+
+
+def names_in(text: str) -> list[str]:
+    """The variables that a text asks for, in lower case."""
+    return [(one or braced or plain).lower() for one, braced, plain in _VARIABLE.findall(text)]
+
+
+def credentials(scheme: str) -> Condition:
+    """Whether Authorization holds credentials of that scheme."""
+    return Test(Of(Subject.HEADER, "authorization"), How.PREFIX, (f"{scheme.lower()} ",), ignore_case=True)
