@@ -164,6 +164,7 @@ def redirect_scheme(setting: Setting, chain: Chain) -> None:
         raise DisabledError("redirectScheme has no scheme", setting.place)
     permanent = setting.flag("permanent")
     chain.steps.extend(redirection(scheme, setting.word("port"), permanent=permanent, place=setting.place))
+    chain.steps.append(Retarget(value=Substituted(Of(Subject.TARGET), "#.*", "")))  # it is written anew
 
 
 def redirection(scheme: str, port: str, *, permanent: bool, place: Line | None) -> tuple[Answer, ...]:

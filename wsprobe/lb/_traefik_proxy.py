@@ -260,13 +260,10 @@ def _nominated(entry: Entry) -> Iterator[Step]:
     allowed = entry.setting.texts("forwardedHeaders", "connection") if entry.setting else []
     kept = (*MANAGED_NAMES, *APART, "Upgrade", "Connection", *allowed)
     yield Edit(op=Op.REMOVE, which=Nominated(but=kept))
-    # One that offers h2c is taken for none, whatever else it offers.
-    old = Test(header("Upgrade"), How.REGEX, (r"(?:^|,)[ \t]*h2c[ \t]*(?:,|$)",), ignore_case=True)
-    asks = both(_ASKS, Not(old))
-    yield Edit(op=Op.FIRST, which=Named(("Upgrade",)), when=asks)
-    yield Edit(op=Op.REMOVE, which=Named(("Upgrade",)), when=both(_token("Connection", "upgrade"), Not(asks)))
+    yield Edit(op=Op.FIRST, which=Named(("Upgrade",)), when=_ASKS)
+    yield Edit(op=Op.REMOVE, which=Named(("Upgrade",)), when=both(_token("Connection", "upgrade"), Not(_ASKS)))
     if not allowed:
-        yield Edit(op=Op.SET, which=Named(("Connection",)), value=Cases(((asks, Text("Upgrade")),)))
+        yield Edit(op=Op.SET, which=Named(("Connection",)), value=Cases(((_ASKS, Text("Upgrade")),)))
 
 
 def leaving(*, appended: bool, host: Value | None, host_place: Line | None) -> Iterator[Step]:
@@ -274,16 +271,19 @@ def leaving(*, appended: bool, host: Value | None, host_place: Line | None) -> I
 
     `host` is the Host of the upstream, where it is set.
     """
-    odd = both(_ASKS, Not(Test(header("Upgrade"), How.EQUALS, ("websocket",), ignore_case=True)))
+    # One that offers h2c is taken for no upgrade, whatever else it offers.
+    old = Test(header("Upgrade"), How.REGEX, (r"(?:^|,)[ \t]*h2c[ \t]*(?:,|$)",), ignore_case=True)
+    asks = both(_ASKS, Not(old))
+    odd = both(asks, Not(Test(header("Upgrade"), How.EQUALS, ("websocket",), ignore_case=True)))
     why = "the upstream switches to another protocol than Upgrade says"
     yield Spoil(status=500, why=why, when=odd)
     yield Edit(op=Op.REMOVE, which=Nominated(but=(*APART, "Upgrade", "Connection", "Te", *_FORWARDED)))
     gone = ("Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Trailer")
     yield Edit(op=Op.REMOVE, which=Named(gone))
     yield Edit(op=Op.SET, which=Named(("Te",)), value=Cases(((_token("Te", "trailers"), Text("trailers")),)))
-    yield Edit(op=Op.FIRST, which=Named(("Upgrade",)), when=_ASKS)
-    yield Edit(op=Op.REMOVE, which=Named(("Upgrade",)), when=Not(_ASKS))
-    yield Edit(op=Op.SET, which=Named(("Connection",)), value=Cases(((_ASKS, Text("Upgrade")),)))
+    yield Edit(op=Op.FIRST, which=Named(("Upgrade",)), when=asks)
+    yield Edit(op=Op.REMOVE, which=Named(("Upgrade",)), when=Not(asks))
+    yield Edit(op=Op.SET, which=Named(("Connection",)), value=Cases(((asks, Text("Upgrade")),)))
     if appended:
         yield Edit(op=Op.JOIN, which=Named(("X-Forwarded-For",)))
         yield Edit(op=Op.APPEND, which=Named(("X-Forwarded-For",)), value=Of(Subject.PEER))

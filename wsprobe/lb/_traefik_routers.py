@@ -1,5 +1,6 @@
 """Traefik's routers: which ones an entry point has, in the order of priority, and what each makes of a request."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -9,7 +10,7 @@ from wsprobe.lb._traefik_chain import Chain, DisabledError
 from wsprobe.lb._traefik_middlewares import Scope, build
 from wsprobe.lb._traefik_paths import redirection
 from wsprobe.lb._traefik_proxy import Entry, entering, leaving, limits
-from wsprobe.lb._traefik_rule import HOST, Rule, RuleError, parsed
+from wsprobe.lb._traefik_rule import HOST, UNKNOWN, Rule, RuleError, parsed
 from wsprobe.lb._traefik_tree import Setting
 from wsprobe.lb.expressions import Condition, How, Not, OneOf, Test, Undecided, both
 from wsprobe.lb.model import Answer, Bind, Listener, Opaque, Route
@@ -29,6 +30,7 @@ _OPTIONS = (
 MAX_RIVALS = 100
 """How many routers of the same priority are looked at."""
 
+_VARIABLE = re.compile(r"\$\{[^}]*\}|\$[A-Za-z_]\w*|\{\{.*?\}\}")
 _NOT_FOUND = "no router takes the request"
 _INTERNAL_ENTRY = "traefik"
 
@@ -89,10 +91,14 @@ class Reading:
         self.routers.append(made)
 
     def _rule(self, setting: Setting, rule: Setting) -> Rule:
-        if rule.unsure:
-            return Rule(Undecided(rule.text or "", rule.unsure))
         syntax = setting.word("ruleSyntax") or self.syntax
-        return parsed(rule.text or "", syntax if self.version >= 3 and syntax in {"v2", "v3"} else self.syntax)
+        syntax = syntax if self.version >= 3 and syntax in {"v2", "v3"} else self.syntax
+        if not rule.unsure:
+            return parsed(rule.text or "", syntax)
+        try:
+            return parsed(_VARIABLE.sub(UNKNOWN, rule.text or ""), syntax)
+        except RuleError:
+            return Rule(Undecided(rule.text or "", rule.unsure))
 
     def listeners(self) -> Iterator[Listener]:
         """What listens: each entry point, once for clients in the clear and once for those of TLS, if any."""

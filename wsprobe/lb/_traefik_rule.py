@@ -25,6 +25,9 @@ from wsprobe.lb.expressions import (
 MAX_DEPTH = 100
 """How deep a rule may be nested."""
 
+UNKNOWN = "\0"
+"""What stands in a rule for something that nobody can tell."""
+
 HOST = Cased(Of(Subject.HOST))
 ROUTED = Written(Of(Subject.RAW_PATH), PathForm.UNLESS_RESERVED)
 """The path that rules look at: decoded, but for what would divide a URL."""
@@ -136,6 +139,8 @@ class _Parser:
         self._expect(")")
         if not values or not all(values):
             raise RuleError(f"{name} has no value")
+        if any(UNKNOWN in value for value in values):
+            return Rule(Undecided(name, "its value has a variable of the environment"))
         return matcher(values)
 
     def _expect(self, mark: str) -> None:

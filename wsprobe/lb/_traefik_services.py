@@ -124,7 +124,8 @@ def _server(each: Setting, url: Setting, balancer: Setting, transport: Setting |
         raise DisabledError("the url of a server is none", url.place) from None
     address = parts.netloc.rpartition("@")[2]
     passes = balancer.flag("passHostHeader", default=True)
-    host: Value | None = None if passes else Undecided("Host", url.unsure) if url.unsure else Text(address)
+    why = url.unsure or ("it is the address of a container" if each.flag("container") else "")
+    host: Value | None = None if passes else Undecided("Host", why) if why else Text(address)
     return Server(
         address=address,
         scheme=parts.scheme.lower() or "http",

@@ -3,7 +3,7 @@
 import re
 
 from wsprobe.inspection import Unknown
-from wsprobe.lb._traefik_files import DYNAMIC, STATIC, dynamic, static, tree
+from wsprobe.lb._traefik_files import DYNAMIC, STATIC, dynamic, static, tree, yaml
 from wsprobe.lb._traefik_proxy import Entry
 from wsprobe.lb._traefik_routers import Reading
 from wsprobe.lb._traefik_tree import Setting
@@ -43,6 +43,8 @@ def is_compose(text: str) -> bool:
 
 def read(source: Source, version: str | None = None) -> Config:
     """What the config does, from this file and those that it names."""
+    if is_compose(source.text[:_SNIFFED]):
+        return _composed(source, version)
     root = tree(source)
     major = _major(version or VERSION)
     reading = Reading(place=root.place, version=major, syntax="v3" if major >= 3 else "v2")
@@ -57,10 +59,24 @@ def read(source: Source, version: str | None = None) -> Config:
     return _config(source, reading, version)
 
 
+def _composed(source: Source, version: str | None) -> Config:
+    """A compose file."""
+    from wsprobe.lb import _traefik_compose as compose
+
+    root = yaml(source)
+    major = _major(version or VERSION)
+    reading = Reading(place=root.place, version=major, syntax="v3" if major >= 3 else "v2")
+    told = compose.read(root, source, reading)
+    if not reading.entries:
+        _alone(root, reading)
+    return _config(source, reading, version or told)
+
+
 def _alone(root: Setting, reading: Reading) -> None:
     """A dynamic file of which no static one is known: its entry points are those that it names."""
     why = "no static config was read with this file: the defaults of entry points are assumed"
-    reading.unread.append(Unknown(what="the entry points", why=why, place=(root.get("http") or root).place))
+    place = (root.get("http") or root.get("services") or root).place
+    reading.unread.append(Unknown(what="the entry points", why=why, place=place))
     named = dict.fromkeys(name for router in reading.routers for name in router.setting.texts("entryPoints"))
     reading.entries = [Entry(name=name) for name in named] or [Entry(name="any entry point")]
 
