@@ -29,18 +29,18 @@ class Word:
     unsure: str = ""
 
 
-def read(root: Setting, source: Source, reading: Reading) -> str | None:
-    """Takes in a compose file; gives the version of Traefik that it runs, if it tells."""
-    version = None
+def read(root: Setting, source: Source, reading: Reading, version: str | None) -> str | None:
+    """Takes in a compose file for that version; gives the one that its own image tells."""
+    told = None
     services = root.under("services")
     flags = Growing("command", root.place)
     for service in services:
         image = _IMAGE.search(service.word("image"))
         if image:
-            version = image[1] or version
+            told = image[1] or told
             _flags(service, flags, reading)
-    if version and version.startswith(("1.", "2.")):
-        reading.version, reading.syntax = int(version[0]), "v2"
+    if version is None and told and told.partition(".")[0] in {"1", "2"}:
+        reading.version, reading.syntax = int(told[0]), "v2"
     configured = flags.grown()
     if configured.fields:
         _static(configured, source, reading)
@@ -50,7 +50,7 @@ def read(root: Setting, source: Source, reading: Reading) -> str | None:
         words = list(_labels(service))
         if words:
             _container(service, words, reading, exposes=exposes)
-    return version
+    return told
 
 
 def _static(configured: Setting, source: Source, reading: Reading) -> None:

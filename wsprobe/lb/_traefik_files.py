@@ -167,10 +167,9 @@ def dynamic(root: Setting, reading: Reading, provider: str = "file") -> None:
     http = root.get("http")
     if http:
         _http(http, reading, provider)
-    for kind in ("tcp", "udp"):
-        for each in root.under(kind, "routers"):
-            why = f"{kind.upper()} routers are not followed; where one takes a connection, no HTTP router sees it"
-            reading.unread.append(Unknown(what=f"{kind} router {each.name}", why=why, place=each.place))
+    for each in root.under("tcp", "routers"):
+        why = "TCP routers are not followed; where one takes a connection, no HTTP router sees it"
+        reading.unread.append(Unknown(what=f"tcp router {each.name}", why=why, place=each.place))
 
 
 def _http(http: Setting, reading: Reading, provider: str) -> None:

@@ -158,7 +158,12 @@ _KINDS: dict[str, Callable[[Setting, Chain], None]] = {
         "buffering": _noted("it does not hold an upgrade back"),
         "compress": _noted("it leaves an upgrade alone"),
         "errors": _noted(
-            "another page in place of an answer of these statuses", "status", "statusRewrites", "service", "query"
+            "another page in place of an answer of these statuses",
+            "status",
+            "statusRewrites",
+            "service",
+            "query",
+            "errorRequestHeaders",
         ),
         "contentType": _noted("it leaves an upgrade alone"),
         "grpcWeb": _noted("it leaves an upgrade alone"),

@@ -31,6 +31,7 @@ MAX_RIVALS = 100
 """How many routers of the same priority are looked at."""
 
 _VARIABLE = re.compile(r"\$\{[^}]*\}|\$[A-Za-z_]\w*|\{\{.*?\}\}")
+_V2 = re.compile(r"(?:HostRegexp|Path|PathPrefix)\([^)]*\{\w+:", re.IGNORECASE)
 _NOT_FOUND = "no router takes the request"
 _INTERNAL_ENTRY = "traefik"
 
@@ -62,6 +63,7 @@ class Reading:
     scope: Scope = field(default_factory=Scope)
     entries: list[Entry] = field(default_factory=list)
     routers: list[Router] = field(default_factory=list)
+    written: list[Setting] = field(default_factory=list)
     unread: list[Unknown] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
@@ -79,6 +81,7 @@ class Reading:
         if rule is None or not rule.text:
             self.problem(setting.place, f"the router {setting.name} has no rule")
             return
+        self.written.append(setting)
         try:
             read = self._rule(setting, rule)
         except RuleError as error:
@@ -89,6 +92,15 @@ class Reading:
             name=setting.name, provider=provider, setting=setting, rule=read, label=rule.text, priority=priority
         )
         self.routers.append(made)
+
+    def speaks_v2(self) -> bool:
+        """Whether the rules tell that they are written for v2: v3 refuses one, or reads it as something else."""
+        if self.syntax != "v3" or any(rule.get("ruleSyntax") for rule in self.written):
+            return False
+        texts = [_VARIABLE.sub("x", router.word("rule")) for router in self.written]
+        return any(_refused(text, "v3") or _V2.search(text) for text in texts) and not any(
+            _refused(text, "v2") for text in texts
+        )
 
     def _rule(self, setting: Setting, rule: Setting) -> Rule:
         syntax = setting.word("ruleSyntax") or self.syntax
@@ -203,6 +215,14 @@ class Reading:
             timeouts=services.timeouts(target, entry),
             notes=tuple(dict.fromkeys(chain.notes)),
         )
+
+
+def _refused(text: str, syntax: str) -> bool:
+    try:
+        parsed(text, syntax)
+    except RuleError:
+        return True
+    return False
 
 
 class _Rivals:

@@ -43,33 +43,43 @@ def is_compose(text: str) -> bool:
 
 def read(source: Source, version: str | None = None) -> Config:
     """What the config does, from this file and those that it names."""
-    if is_compose(source.text[:_SNIFFED]):
-        return _composed(source, version)
-    root = tree(source)
+    composed = is_compose(source.text[:_SNIFFED])
+    root = yaml(source) if composed else tree(source)
+    reading, told = _read(root, source, version, composed=composed)
+    if version is None and told is None and reading.speaks_v2():
+        told = "2"
+        reading, _ = _read(root, source, told, composed=composed)
+    return Config(
+        kind=NAME,
+        path=source.path,
+        version=version or told or VERSION,
+        assumed=version is None and told is None,
+        listeners=tuple(reading.listeners()),
+        unread=tuple(dict.fromkeys(reading.unread)),
+        problems=tuple(dict.fromkeys(reading.problems)),
+        files=(source.path, *reading.files),
+    )
+
+
+def _read(root: Setting, source: Source, version: str | None, *, composed: bool) -> tuple[Reading, str | None]:
+    """What was read for a version, and the version that the file itself tells."""
     major = _major(version or VERSION)
     reading = Reading(place=root.place, version=major, syntax="v3" if major >= 3 else "v2")
-    is_static = any(root.get(name) for name in STATIC)
-    if not is_static and not any(root.get(name) for name in DYNAMIC):
-        raise ReadError(source.path, "no entry points and no routers: not a config of Traefik")
-    if is_static:
+    told = None
+    if composed:
+        from wsprobe.lb import _traefik_compose as compose
+
+        told = compose.read(root, source, reading, version)
+    elif any(root.get(name) for name in STATIC):
         static(root, source, reading)
-    dynamic(root, reading)
-    if not is_static:
-        _alone(root, reading)
-    return _config(source, reading, version)
-
-
-def _composed(source: Source, version: str | None) -> Config:
-    """A compose file."""
-    from wsprobe.lb import _traefik_compose as compose
-
-    root = yaml(source)
-    major = _major(version or VERSION)
-    reading = Reading(place=root.place, version=major, syntax="v3" if major >= 3 else "v2")
-    told = compose.read(root, source, reading)
+        dynamic(root, reading)
+    elif any(root.get(name) for name in DYNAMIC):
+        dynamic(root, reading)
+    else:
+        raise ReadError(source.path, "no entry points and no routers: not a config of Traefik")
     if not reading.entries:
         _alone(root, reading)
-    return _config(source, reading, version or told)
+    return reading, told
 
 
 def _alone(root: Setting, reading: Reading) -> None:
@@ -79,19 +89,6 @@ def _alone(root: Setting, reading: Reading) -> None:
     reading.unread.append(Unknown(what="the entry points", why=why, place=place))
     named = dict.fromkeys(name for router in reading.routers for name in router.setting.texts("entryPoints"))
     reading.entries = [Entry(name=name) for name in named] or [Entry(name="any entry point")]
-
-
-def _config(source: Source, reading: Reading, version: str | None) -> Config:
-    return Config(
-        kind=NAME,
-        path=source.path,
-        version=version or VERSION,
-        assumed=version is None,
-        listeners=tuple(reading.listeners()),
-        unread=tuple(dict.fromkeys(reading.unread)),
-        problems=tuple(reading.problems),
-        files=(source.path, *reading.files),
-    )
 
 
 def _major(version: str) -> int:
