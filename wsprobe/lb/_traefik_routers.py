@@ -32,6 +32,7 @@ MAX_RIVALS = 100
 
 _VARIABLE = re.compile(r"\$\{[^}]*\}|\$[A-Za-z_]\w*|\{\{.*?\}\}")
 _V2 = re.compile(r"(?:HostRegexp|Path|PathPrefix)\([^)]*\{\w+:", re.IGNORECASE)
+_FIRST = (1 << 63) - 2
 _NOT_FOUND = "no router takes the request"
 _INTERNAL_ENTRY = "traefik"
 
@@ -127,10 +128,10 @@ class Reading:
             for router in self.routers
             if self._serves(router, entry) and (router.setting.get("tls") is not None or default_tls) is tls
         ]
-        taken.sort(key=lambda router: -router.priority)
-        routes = list(self._routes(taken, entry, tls=tls))
+        ranked = list(self._routes(taken, entry, tls=tls))
         if default_tls is tls:
-            routes = [*self._redirection(entry), *routes]
+            ranked += self._redirection(entry)
+        routes = [route for _, route in sorted(ranked, key=lambda each: -each[0])]
         if not routes and (tls or (default_tls and entry.setting)):
             return None
         label = f"{entry.name}{' with TLS' if tls else ''}"
@@ -151,7 +152,7 @@ class Reading:
         defaults = [each for each in self.entries if each.setting and each.setting.flag("asDefault")]
         return entry in (defaults or [each for each in self.entries if each.name != _INTERNAL_ENTRY])
 
-    def _redirection(self, entry: Entry) -> Iterator[Route]:
+    def _redirection(self, entry: Entry) -> Iterator[tuple[int, Route]]:
         """The router that an entry point has for a redirection of all requests."""
         found = entry.option("http", "redirections", "entryPoint")
         if found is None or not found.word("to"):
@@ -167,14 +168,11 @@ class Reading:
         steps = redirection(scheme, port or "", permanent=permanent, place=found.place)
         if port is None:
             self.problem(found.place, f"the entry point {to} does not exist")
-        yield Route(
-            label=f"all requests, sent to {to}",
-            match=Test(HOST, How.REGEX, ("^.+$",)),
-            place=found.place,
-            steps=steps,
-        )
+        label = f"all requests, sent to {to}"
+        route = Route(label=label, match=Test(HOST, How.REGEX, ("^.+$",)), place=found.place, steps=steps)
+        yield found.integer("priority") or _FIRST, route
 
-    def _routes(self, routers: list[Router], entry: Entry, *, tls: bool) -> Iterator[Route]:
+    def _routes(self, routers: list[Router], entry: Entry, *, tls: bool) -> Iterator[tuple[int, Route]]:
         rivals = _Rivals(routers)
         for router in routers:
             try:
@@ -182,7 +180,7 @@ class Reading:
             except DisabledError as error:
                 self.problem(error.place, f"Traefik leaves the router {router.name} out: {error.reason}")
                 continue
-            yield replace(route, match=rivals.against(router, route.match))
+            yield router.priority, replace(route, match=rivals.against(router, route.match))
 
     def _route(self, router: Router, entry: Entry, *, tls: bool) -> Route:
         chain = Chain(tls=tls, version=self.version)
