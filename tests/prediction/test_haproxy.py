@@ -239,7 +239,6 @@ def answers(draw: st.DrawFn) -> str:
                 "return status 418",
                 "return",
                 "reject",
-                "silent-drop",
                 "redirect location /elsewhere",
                 "redirect scheme https code 301",
                 "redirect prefix http://other",

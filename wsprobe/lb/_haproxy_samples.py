@@ -160,6 +160,11 @@ _AUTHORITY = Of(Subject.AUTHORITY)
 _TARGET = Of(Subject.TARGET)
 _WITH_QUERY = Cases(((Test(Of(Subject.QUERY), How.EXISTS), Join((PATH, Text("?"), Of(Subject.QUERY)))),), PATH)
 
+# set-method changes what is sent, and of the methods that HAProxy knows not what later rules see.
+_SENT_METHOD = Of(Subject.METHOD, original=True)
+_KNOWN_METHODS = ("OPTIONS", "GET", "HEAD", "POST", "PUT", "DELETE", "TRACE", "CONNECT")
+_METHOD = Cases(((Test(_SENT_METHOD, How.EQUALS, _KNOWN_METHODS), _SENT_METHOD),), Of(Subject.METHOD))
+
 Build = Callable[[list[str], Scope], Sample]
 
 
@@ -245,7 +250,7 @@ _FETCHES: dict[str, Build] = {
     "query": _fixed(Of(Subject.QUERY)),
     "base": _fixed(Join((Of(Subject.AUTHORITY), PATH))),
     "baseq": _fixed(Join((Of(Subject.AUTHORITY), _WITH_QUERY))),
-    "method": _fixed(Of(Subject.METHOD)),
+    "method": _fixed(_METHOD),
     "capture.req.method": _fixed(Of(Subject.METHOD, original=True)),
     "req.ver": _version,
     "req_ver": _version,
@@ -381,7 +386,7 @@ def replacement(text: str) -> str:
 # Log formats (8.2.4), as far as rules about requests use them.
 
 _ALIAS = re.compile(r"%(?:\{[^}]*\})?(?:(?P<percent>%)|\[|(?P<name>[A-Za-z]+))")
-_VALUES: dict[str, str] = {"ci": "src", "cp": "src_port", "fi": "dst", "fp": "dst_port", "f": "fe_name", "HM": "method"}
+_VALUES: dict[str, str] = {"ci": "src", "cp": "src_port", "fi": "dst", "fp": "dst_port", "f": "fe_name", "HM": "capture.req.method"}
 
 
 def formatted(text: str, scope: Scope) -> Value:
