@@ -187,18 +187,35 @@ def _connection(front: Proxy, back: Proxy) -> Iterator[Step]:
     closes = Test(Of(Subject.VARIABLE, mark), How.EXISTS)
     plain = Not(NOMINATES_UPGRADE)
     which, place = Named(("Connection",)), closing.place if closing else None
-    if back.option("http-pretend-keepalive") is None:
+    pretending = back.option("http-pretend-keepalive") is not None
+    keeps: Condition = All() if pretending else Not(closes)
+    yield Edit(op=Op.ADD, which=which, value=Text("keep-alive"), when=both(keeps, plain, _ONE_ZERO))
+    if not pretending:
         when = both(closes, plain, Not(_ONE_ZERO))
         yield Edit(op=Op.ADD, which=which, value=Text("close"), when=when, place=place)
-    yield Edit(op=Op.ADD, which=which, value=Text("keep-alive"), when=both(Not(closes), plain, _ONE_ZERO))
+
+
+_OVERHEAD = 79
+"""What of a buffer a head cannot take, as it is measured here: 85 octets, less 6 that separate and end its lines."""
+_SLACK = 16  # what is taken out of Connection before the head is measured
+_PER_LINE = 4
+"""What a header line takes there in addition: 8 octets instead of `: ` and a line end."""
 
 
 def limits(
     buffer: int, reserve: int, headers: int, place: Line | None, headers_place: Line | None
 ) -> tuple[Limit, ...]:
     """The size of a head that fits into a buffer, and how many header lines it may have."""
-    most = buffer - reserve
+    most = buffer - reserve - _OVERHEAD
     return (
-        Limit(name="tune.bufsize", measure=Measure.HEAD, most=most, status=400, place=place, slack=0),
-        Limit(name="tune.http.maxhdr", measure=Measure.COUNT, most=headers, status=400, place=headers_place),
+        Limit(
+            name="tune.bufsize",
+            measure=Measure.HEAD,
+            most=most,
+            status=400,
+            place=place,
+            slack=_SLACK,
+            per_line=_PER_LINE,
+        ),
+        Limit(name="tune.http.maxhdr", measure=Measure.COUNT, most=headers - 1, status=400, place=headers_place),
     )

@@ -386,7 +386,14 @@ def replacement(text: str) -> str:
 # Log formats (8.2.4), as far as rules about requests use them.
 
 _ALIAS = re.compile(r"%(?:\{[^}]*\})?(?:(?P<percent>%)|\[|(?P<name>[A-Za-z]+))")
-_VALUES: dict[str, str] = {"ci": "src", "cp": "src_port", "fi": "dst", "fp": "dst_port", "f": "fe_name", "HM": "capture.req.method"}
+_VALUES: dict[str, str] = {
+    "ci": "src",
+    "cp": "src_port",
+    "fi": "dst",
+    "fp": "dst_port",
+    "f": "fe_name",
+    "HM": "capture.req.method",
+}
 
 
 def formatted(text: str, scope: Scope) -> Value:

@@ -240,7 +240,10 @@ class Measure(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """The proxy refuses a head above this with `status`. Within `slack` of it nobody can tell."""
+    """The proxy refuses a head above this with `status`. Within `slack` of it nobody can tell.
+
+    `per_line` is what each header line counts in addition, in the memory of the proxy.
+    """
 
     name: str
     measure: Measure
@@ -248,6 +251,7 @@ class Limit:
     status: int | None
     place: Line | None = None
     slack: int = 0
+    per_line: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

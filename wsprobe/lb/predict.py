@@ -336,7 +336,7 @@ class Run:
 
     def _limits(self, limits: tuple[Limit, ...]) -> None:
         for limit in limits:
-            size = measured(limit.measure, self.request)
+            size = measured(limit.measure, self.request) + limit.per_line * len(self.request.headers)
             if size > limit.most + limit.slack:
                 self.end(limit.status, f"{limit.name}: {size} {limit.measure}, above {limit.most}", limit.place)
                 return
