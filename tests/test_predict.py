@@ -111,7 +111,7 @@ def got(prediction: Prediction, name: str) -> list[str]:
         (
             edit(Op.REPLACE, "X-A", "z", pattern="^a$", members=True),
             ["a , b,a", "ab"],
-            ["z , b,z", "ab"],
+            ["z, b,z", "ab"],
             Change.CHANGED,
         ),
         (edit(Op.REMOVE, Empty()), [""], [], Change.REMOVED),

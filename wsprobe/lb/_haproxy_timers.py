@@ -6,8 +6,8 @@ from wsprobe.inspection import Timeout, Timer
 from wsprobe.lb._haproxy_proxy import Proxy, Time
 
 _ANY = "any traffic"
-_TUNNEL_ENDS = "FIN to the client, RST to the upstream, no close frame"
-_CLIENT_ENDS = "FIN to the client and to the upstream, no close frame"
+_RST = "FIN to the client, RST to the upstream, no close frame"
+_FIN = "FIN to the client and to the upstream, no close frame"
 _FOR_EVER = Time(None, None)
 
 
@@ -32,7 +32,8 @@ def _idle(front: Proxy, back: Proxy, tunnel: Time | None) -> Iterator[Timeout]:
     tunnel = tunnel or back.timers.get("tunnel")
     client, server = front.timers.get("client", _FOR_EVER), back.timers.get("server", _FOR_EVER)
     if tunnel:
-        yield _timer(Timer.IDLE, "tunnel", tunnel, resets_on=_ANY, ends=_TUNNEL_ENDS)
+        ends = _RST if back.mode == "http" else _FIN
+        yield _timer(Timer.IDLE, "tunnel", tunnel, resets_on=_ANY, ends=ends)
         why = "timeout tunnel is in force instead once the connection is upgraded"
         for name, time in (("client", client), ("server", server)):
             if time.place:
@@ -41,8 +42,12 @@ def _idle(front: Proxy, back: Proxy, tunnel: Time | None) -> Iterator[Timeout]:
     first_is_client = (client.seconds or float("inf")) <= (server.seconds or float("inf"))
     first, second = ("client", "server") if first_is_client else ("server", "client")
     times = {"client": client, "server": server}
-    ends = _CLIENT_ENDS if first_is_client and client.seconds != server.seconds else _TUNNEL_ENDS
-    yield _timer(Timer.IDLE, first, times[first], resets_on=_ANY, ends=ends if times[first].seconds else "")
+    alone = first_is_client and client.seconds != server.seconds
+    ends = _FIN if alone or back.mode != "http" else _RST
+    apart = (front if first_is_client else back).option("independent-streams")
+    side = "traffic from the client only" if first_is_client else "traffic from the upstream only"
+    resets_on = side if apart else _ANY
+    yield _timer(Timer.IDLE, first, times[first], resets_on=resets_on, ends=ends if times[first].seconds else "")
     if times[second].place:
         yield _timer(Timer.IDLE, second, times[second], why=f"timeout {first} fires first")
 

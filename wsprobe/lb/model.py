@@ -62,9 +62,10 @@ class Op(StrEnum):
     SET leaves one line of that value, and removes the header where the value is missing, or empty and `drop_empty`.
     ADD adds a line; it adds none where the value is missing. DEFAULT adds one only where there is none. APPEND joins
     the value to the last line, with `separator`, or sets it. RENAME gives another name, KEEP only the first line.
-    REPLACE substitutes what `pattern` finds in each line, or in each member of the list where `members`. JOIN makes one
-    line of all lines. PRUNE takes out the members that are as `pattern` says, whole and in any case, and lines without
-    members: what stands before the first one stays as it is, what stands after it is joined with a comma.
+    REPLACE substitutes what `pattern` finds in each line, or in each member of the list where `members`; space around
+    such a member is lost. JOIN makes one line of all lines. PRUNE takes out the members that are as `pattern` says,
+    whole and in any case, and lines without members: what stands before the first one stays as it is, what stands
+    after it is joined with a comma.
     """
 
     SET = "set"

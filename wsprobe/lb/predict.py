@@ -505,13 +505,15 @@ class Run:
     def _replaced(self, edit: Edit, before: list[str], replacement: str) -> list[str] | Unsure:
         after = []
         for text in before:
-            parts = re.split(r"(\s*,\s*)", text) if edit.members else [text]
-            for at in range(0, len(parts), 2):
-                done = substitute(edit.pattern, replacement, parts[at], ignore_case=edit.ignore_case, every=edit.every)
+            members = text.split(",") if edit.members else [text]
+            for at, member in enumerate(members):
+                inner = member.strip() if edit.members else member
+                found = matches(edit.pattern, inner, ignore_case=edit.ignore_case)
+                done = substitute(edit.pattern, replacement, inner, ignore_case=edit.ignore_case, every=edit.every)
                 if isinstance(done, Unsure):
                     return done
-                parts[at] = done
-            after.append("".join(parts))
+                members[at] = done if found else member
+            after.append(",".join(members))
         return after
 
     def _rename(self, old: str, new: str, values: list[str], place: Line | None) -> None:
