@@ -10,6 +10,7 @@ import pytest
 from tests.observed import TRACE, asked, frame, hop
 from wsprobe.codec import decode, encode
 from wsprobe.diagnose import collect, diagnose
+from wsprobe.durations import seconds
 from wsprobe.headers import Kind, Value, diff, plain
 from wsprobe.join import join
 from wsprobe.model import Anomaly, Ending, Observation, Report, Row, Sender, Severity, State, Trace
@@ -18,7 +19,6 @@ from wsprobe.path import clock
 from wsprobe.reports.json import document
 from wsprobe.rules import rank
 from wsprobe.wording import plain as printable
-from wsprobe.wording import seconds
 
 CASES = sorted((Path(__file__).parent / "rules").rglob("*.json"))
 TOKEN = ("Authorization", "Bearer 4f0d7e2a9b61c83d5e7f0a1b2c3d4e5f")

@@ -10,10 +10,11 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "wsprobe"
 LAYERS = {
-    0: ("model", "parts", "closecodes", "inspection"),
+    0: ("model", "parts", "patterns", "frozen", "closecodes", "inspection"),
     1: [
         "codec",
         "credentials",
+        "durations",
         "echoes",
         "ends",
         "frames",
@@ -28,7 +29,7 @@ LAYERS = {
         "redact",
     ],
     2: ("path", "wording", "lb", "trials", "stacks", "ladder", "defaults"),
-    3: ("rules",),
+    3: ("judging", "rules"),
     4: ("diagnose", "meet", "controls", "examine", "silences", "veil"),
     5: ("net", "reports"),
     6: ("cli", "__main__"),

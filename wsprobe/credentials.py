@@ -2,24 +2,25 @@
 
 import base64
 import binascii
-import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from wsprobe.patterns import lazy
+
 if TYPE_CHECKING:
     from wsprobe.model import Jwt
 
-_SECRET_NAME = re.compile(
+_SECRET_NAME = lazy(
     r"token|key|secret|auth|session|passw|passphrase|pwd|ticket|jwt|credential|signature|^sig$|^code$|bearer"
     r"|sess_?id|(?:^|[._-]|user)(?:sid|otp|pin|pw|pass)$|csrf|xsrf|hmac|saml|cookie|assertion|oidc|principal|client-?cert"
     r"|x-forwarded-(?:user|email|preferred-username|groups)|x-goog-authenticated|remote-user|userinfo",
     re.IGNORECASE,
 )
 # They look like the above and say why a handshake failed, or hold nothing secret (RFC 6455, 11.3; RFC 9110, 11.6).
-_TELLING_NAME = re.compile(
+_TELLING_NAME = lazy(
     r"^(sec-websocket-key|sec-websocket-accept|.*-authenticate|(proxy-)?authentication-info|access-control-.*)$",
     re.IGNORECASE,
 )
@@ -30,7 +31,7 @@ SCHEMES = frozenset(
 )
 """Authentication schemes that may be told beside a credential (RFC 9110, 11.1, and common use)."""
 
-JWT = re.compile(
+JWT = lazy(
     r"(?:eyJ|eyA[gi]|(?<![A-Za-z0-9])(?:ewo|ewk|ew0K))[A-Za-z0-9_-]{6,}(?:={0,2}(?:\.|%2[Ee])[A-Za-z0-9_-]*){0,4}"
 )
 """A JSON Web Token or what is left of one: its first part is the base64url of a JSON object (RFC 7515, 7.1).
@@ -58,10 +59,8 @@ SIGNATURE_LENGTHS: Mapping[str, tuple[int, ...]] = {
 _JWT_PARTS = 3
 _MAX_SHOWN = 200
 _MAX_CACHED = 64
-_SEPARATORS = re.compile(r"[._/\-]")
-_KUBERNETES = re.compile(
-    r"base64url\.bearer\.authorization\.k8s\.io\.|base64url\.bearer\.authorization\.", re.IGNORECASE
-)
+_SEPARATORS = lazy(r"[._/\-]")
+_KUBERNETES = lazy(r"base64url\.bearer\.authorization\.k8s\.io\.|base64url\.bearer\.authorization\.", re.IGNORECASE)
 _PROTOCOL_MARKERS = frozenset(
     "authorization bearer token access_token access-token jwt auth apikey api-key api_key ticket".split()  # noqa: SIM905
 )
@@ -214,6 +213,8 @@ def short_signature(parts: tuple[int, ...], alg: str | None) -> int | None:
 
 
 def _json_part(part: str) -> dict[str, object] | None:
+    import json
+
     try:
         decoded = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
     except (binascii.Error, ValueError, RecursionError):  # RecursionError: deeply nested on purpose

@@ -9,8 +9,10 @@ from itertools import pairwise
 
 from wsprobe import __version__
 from wsprobe.controls import told
+from wsprobe.durations import seconds
 from wsprobe.headers import Edit, Kind, Value, diff, is_credential, permitted, values_of
 from wsprobe.join import CLIENT
+from wsprobe.judging import judge
 from wsprobe.model import (
     Cell,
     Finding,
@@ -27,8 +29,8 @@ from wsprobe.model import (
     Trace,
 )
 from wsprobe.path import Path, code_of
-from wsprobe.rules import judge, rank
-from wsprobe.wording import connected, ending, seconds, stretch
+from wsprobe.rules import rank
+from wsprobe.wording import connected, ending, stretch
 
 _SEVERITY = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
 _HANDSHAKE = ("upgrade", "connection", "host", "origin")

@@ -6,25 +6,25 @@ escaped for JSON or HTML, decoded from base64, or cut off at the end of a text t
 
 import base64
 import binascii
-import html
 import re
 from collections.abc import Callable
 from urllib.parse import quote, unquote
 
 from wsprobe.freetext import is_prose
+from wsprobe.patterns import lazy
 
 MAX_SECRETS = 1000
 """Secrets, in all their spellings, that are followed; where there are more, other text is withheld as a whole."""
 
 _SHORTEST = 6
 _FOLLOWED = 8
-_ESCAPES = re.compile(r"[%\\&]")
-_UNICODE = re.compile(r"\\u([0-9a-fA-F]{4})")
-_WORD = re.compile(r"[^\s\"<>\ue000\ue001]+")
-_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z]{2,8});")
-_PLAIN = re.compile(r"[A-Za-z0-9_-]+")
-_WORDS = re.compile(r"[\s,;]+")
-_DIVIDERS = re.compile(r"[\s.,:;|=&/'\"()\[\]{}<>]+")
+_ESCAPES = lazy(r"[%\\&]")
+_UNICODE = lazy(r"\\u([0-9a-fA-F]{4})")
+_WORD = lazy(r"[^\s\"<>\ue000\ue001]+")
+_ENTITY = lazy(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z]{2,8});")
+_PLAIN = lazy(r"[A-Za-z0-9_-]+")
+_WORDS = lazy(r"[\s,;]+")
+_DIVIDERS = lazy(r"[\s.,:;|=&/'\"()\[\]{}<>]+")
 
 Hide = Callable[[str], str]
 """What stands in place of a secret that was remembered: a mark, by the mark that it was remembered with."""
@@ -109,6 +109,8 @@ def _unescaped(text: str) -> str:
         if "%" not in text:
             break
         text = unquote(text)
+    import html  # its table of names is long, and seldom wanted
+
     text = _UNICODE.sub(lambda match: chr(int(match[1], 16)), text)
     return _ENTITY.sub(lambda match: html.unescape(match[0]), text).replace("\\", "")
 

@@ -4,10 +4,11 @@ Pure. It is the one place where what configs say becomes what is shown, so every
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import chain
 
 from wsprobe import __version__
+from wsprobe.frozen import dataclass
 from wsprobe.inspection import (
     ConfigFinding,
     ConfigView,
@@ -15,7 +16,9 @@ from wsprobe.inspection import (
     Inspection,
     Prediction,
     Problem,
+    Remark,
     RouteView,
+    RuleText,
     Silenced,
     Timeout,
     Unknown,
@@ -24,14 +27,18 @@ from wsprobe.lb import secrets
 from wsprobe.lb.model import Config, Edit, Gate, Limit, Listener, Named, Op, Route
 from wsprobe.lb.predict import Request, predict, steps_of
 from wsprobe.lb.source import Source
-from wsprobe.parts import Line, Severity
+from wsprobe.parts import Severity
 from wsprobe.rules.config import Asked, Passage, judge
 from wsprobe.rules.config import names as rule_names
+from wsprobe.rules.config import text as rule_text
 from wsprobe.silences import NAMES as SILENCE_RULES
 from wsprobe.silences import silence, silences
 from wsprobe.veil import Veil
 
 RANKS = {Severity.ERROR: 2, Severity.WARNING: 1, Severity.NOTE: 0}
+
+OWN = frozenset({"host", "upgrade", "connection", "sec-websocket-key", "sec-websocket-version"})
+"""Headers that every upgrade has."""
 
 _LOOKS = frozenset({Op.REMOVE, Op.RENAME, Op.REPLACE, Op.FIRST, Op.JOIN})
 """What only shows on a request that has the header."""
@@ -39,16 +46,24 @@ _LOOKS = frozenset({Op.REMOVE, Op.RENAME, Op.REPLACE, Op.FIRST, Op.JOIN})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """What the user wants to know: the request to predict, and which rules count (all where `select` is empty)."""
+    """What the user wants to know: the request to predict, and which rules count (all where `select` is empty).
+
+    `fail_on` is the severity from which on a finding makes the exit status 1, None for never.
+    """
 
     asked: Asked = field(default_factory=Asked)
     request: Request | None = None
     select: frozenset[str] = frozenset()
     ignore: frozenset[str] = frozenset()
+    fail_on: Severity | None = Severity.ERROR
 
     def counts(self, rule: str) -> bool:
         """Whether the findings of a rule are wanted."""
         return (not self.select or rule in self.select) and rule not in self.ignore
+
+    def fails(self, finding: ConfigFinding) -> bool:
+        """Whether a finding makes the exit status 1."""
+        return self.fail_on is not None and RANKS[finding.severity] >= RANKS[self.fail_on]
 
 
 def all_rules() -> tuple[str, ...]:
@@ -70,16 +85,19 @@ def examine(
     findings = tuple(sorted((*open_, *(one for one in said if query.counts(one.rule))), key=_order))
     told = [*problems, *(problem for config in configs for problem in config.problems)]
     prediction, doubts = _predicted(configs, query.request)
+    told = [*dict.fromkeys(told), *doubts]
     inspection = Inspection(
         version=__version__,
         summary=_summary(configs, findings, silenced, told, passed_over),
+        status=2 if told else int(any(query.fails(finding) for finding in findings)),
         configs=tuple(_config_view(config) for config in configs),
         routes=tuple(route for config in configs for route in _routes(config, query.asked)),
         findings=findings,
         unread=tuple(unknown for config in configs for unknown in config.unread),
-        problems=(*dict.fromkeys(told), *doubts),
+        problems=tuple(told),
         prediction=prediction,
         silenced=tuple(silenced),
+        rules=tuple(_rules([*findings, *(one.finding for one in silenced)])),
     )
     return _veiled(inspection, configs, sources)
 
@@ -92,6 +110,12 @@ def _veiled(inspection: Inspection, configs: Sequence[Config], sources: Mapping[
     veil = Veil(known)
     hidden = veil.hide(inspection)
     return replace(hidden, redactions=veil.manifest())
+
+
+def _rules(findings: Iterable[ConfigFinding]) -> Iterator[RuleText]:
+    for name in sorted({finding.rule for finding in findings}):
+        body = SILENCE_RULES.get(name) or rule_text(name).partition("\n\n")[2]
+        yield RuleText(name=name, summary=" ".join(body.partition("\n\n")[0].split()), text=body)
 
 
 def _order(finding: ConfigFinding) -> tuple[str, int, int, str]:
@@ -134,9 +158,11 @@ def _view(passage: Passage) -> RouteView:
 
 def _all_headers(listener: Listener, route: Route, asked: Asked) -> Asked:
     """With the headers that the route would remove, rename or rewrite, so that it can be seen."""
-    edits = [step for step in steps_of(listener, route) if isinstance(step, Edit) and step.op in _LOOKS]
+    steps = (step for step in steps_of(listener, route) if isinstance(step, Edit) and step.place)
+    edits = [step for step in steps if step.op in _LOOKS]
     named = [name for edit in edits if isinstance(edit.which, Named) for name in edit.which.names]
-    return replace(asked, headers=(*asked.headers, *dict.fromkeys(named)))
+    more = [name for name in dict.fromkeys(named) if name.lower() not in OWN]
+    return replace(asked, headers=(*asked.headers, *more))
 
 
 def _upstream(route: Route) -> str:
@@ -152,18 +178,14 @@ def _timeout(timeout: Timeout) -> Timeout:
     return timeout if timeout.resets_on else replace(timeout, resets_on="nothing")
 
 
-def _gate(gate: Gate) -> str:
-    returns = f", takes {', '.join(gate.returns)} from the answer" if gate.returns else ""
-    return f"{gate.kind} {gate.effect} {gate.header}{returns}{_at(gate.place)}"
+def _gate(gate: Gate) -> Remark:
+    returns = f", and takes {', '.join(gate.returns)} from the answer" if gate.returns else ""
+    return Remark(text=f"{gate.kind} {gate.effect} {gate.header}{returns}", place=gate.place)
 
 
-def _limit(limit: Limit) -> str:
+def _limit(limit: Limit) -> Remark:
     answer = f"refused with {limit.status}" if limit.status else "refused"
-    return f"{limit.name}: {limit.most} {limit.measure}, {answer} above{_at(limit.place)}"
-
-
-def _at(place: Line | None) -> str:
-    return f" ({place.path}:{place.line})" if place else ""
+    return Remark(text=f"{limit.name}: above {limit.most} {limit.measure} it is {answer}", place=limit.place)
 
 
 # The prediction.

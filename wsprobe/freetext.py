@@ -10,6 +10,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from wsprobe.credentials import JWT, SCHEMES, is_secret_name, looks_opaque
+from wsprobe.patterns import lazy
 
 
 class Span(NamedTuple):
@@ -26,52 +27,52 @@ _MAX_SENTENCE = 20
 _MAX_SPANS = 500
 # Quotes as HTML and, in JSON inside JSON, .NET write them.
 _ENTITY = r"(?:&(?:quot|apos|#0*3[49]|#[xX]2[27]);|\\+u002[27])"
-_SUSPECT = re.compile(r"[=:@<%]|eyJ|eyA|ew[0ok]|ZXlK|[\"'],|\s[\"'`]?[^\s\"'`]{6}|/[^/?]{8}|\?[^=]{10}|\w{16}")
+_SUSPECT = lazy(r"[=:@<%]|eyJ|eyA|ew[0ok]|ZXlK|[\"'],|\s[\"'`]?[^\s\"'`]{6}|/[^/?]{8}|\?[^=]{10}|\w{16}")
 # A token whose own base64 was encoded once more, as Kubernetes does it for a subprotocol.
-_ENCODED_JWT = re.compile(r"ZXlK[A-Za-z0-9_+/=-]{16,}")
+_ENCODED_JWT = lazy(r"ZXlK[A-Za-z0-9_+/=-]{16,}")
 # What well-known services issue can be told by its first letters.
-_ISSUED = re.compile(
+_ISSUED = lazy(
     r"\b(?:gh[opsur]_|github_pat_|glpat-|xox[abeoprs]-|[sr]k_(?:live|test)_|sk-|AIza|ya29\.|hv[bs]\.|npm_|dop_v1_|SG\.)"
     r"[A-Za-z0-9_.-]{16,}|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|-----BEGIN[A-Z ]* PRIVATE KEY-----(?:(?!-----END).)*+",
     re.DOTALL,
 )
-_USERINFO = re.compile(
+_USERINFO = lazy(
     r"(?://|\\/\\/)(?:([^/\s?#\"<>\\\ue000]+)@"
     # A password with a slash in it is no URL any more, and people write it all the same.
     r"|([^/\s\"<>@:\ue000]{1,256}:(?!\d{1,5}(?:[/?#\s\"'<]|$))[^\s\"<>@\ue000]{0,256})@)"
     # Without a scheme, as in CONNECT or in what somebody typed.
     r"|(?<![^\s\"'(=,])(?!(?:mailto|sips?|xmpp|acct):)([^\s/:@\"'<>\ue000]{1,256}:(?!//)[^\s@\"'<>\ue000]{1,256})@"
 )
-_SCHEME = re.compile(rf"""\b({"|".join(sorted(SCHEMES))})(?:\s+|\+)["'`]?([A-Za-z0-9._~+/=-]{{6,}})""", re.IGNORECASE)
-_SPOKEN = re.compile(
+_SCHEME = lazy(rf"""\b({"|".join(sorted(SCHEMES))})(?:\s+|\+)["'`]?([A-Za-z0-9._~+/=-]{{6,}})""", re.IGNORECASE)
+_SPOKEN = lazy(
     r"\b(token|key|password|passwd|secret|session|ticket|cookie|credentials?)(?:\s+(?:is|was|of|id))?\s+[\"'`(]?"
     r"([^\s\"'`()<>,;\ue000]{6,})",
     re.IGNORECASE,
 )
-_AUTH_PARAM = re.compile(
+_AUTH_PARAM = lazy(
     r"(?:realm|scope|error\w*|charset|nonce|opaque|algorithm|qop|stale|domain|uri|username|title|resource\w*)=",
     re.IGNORECASE,
 )
-_NAME = re.compile(
+_NAME = lazy(
     rf"(?<![\w.%\[\]$-])([\w.%\[\]$-]++)(?:\\*+[\"'`]|{_ENTITY})?+\s*+(=>|:=|[=:])\s*+",
 )
-_LISTED = re.compile(r"([\"'])([\w.%-]++)\1\s*+,\s*+(?:[\"']?value[\"']?\s*+[=:]\s*+)?(?=b?[\"'])")
-_QUOTE = re.compile(rf"[bu]?(\\*)([\"'`]|{_ENTITY})")
-_KEY_END = re.compile(r"[\"']\s*+:")
-_ANY_QUOTE = re.compile(r"(?<!\\)(\\*+)([\"'`])")
-_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
-_PLAIN = re.compile(r"(?:[^\s\"&<>\\\ue000]|\\(?![\"'nrtu]))++")
-_LINE = re.compile(r"[^\r\n\"<>\\\ue000]++")
+_LISTED = lazy(r"([\"'])([\w.%-]++)\1\s*+,\s*+(?:[\"']?value[\"']?\s*+[=:]\s*+)?(?=b?[\"'])")
+_QUOTE = lazy(rf"[bu]?(\\*)([\"'`]|{_ENTITY})")
+_KEY_END = lazy(r"[\"']\s*+:")
+_ANY_QUOTE = lazy(r"(?<!\\)(\\*+)([\"'`])")
+_BRACKET = lazy(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
+_PLAIN = lazy(r"(?:[^\s\"&<>\\\ue000]|\\(?![\"'nrtu]))++")
+_LINE = lazy(r"[^\r\n\"<>\\\ue000]++")
 # In a dump inside JSON the escape of the line break before it sticks to the name.
-_WHOLE_LINE = re.compile(r"[nrt]?(?:(?:[\w-]*-)?authorization|(?:set-)?cookie)", re.IGNORECASE)
-_PAIR = re.compile(r"[?&#;]([^=&?#;\s]++)=([^&\s\ue000]++)")
-_BARE_QUERY = re.compile(r"\?([^=&?#\s\ue000]{10,}+)(?=[\s#]|$)")
-_SEGMENT = re.compile(r"/([\w.-]++)(?=/([\w.~%+=-]++))")
-_ELEMENT = re.compile(r"(?:<|&lt;)([\w:.-]++)(?:\s[^<>&]*+)?(?:>|&gt;)")
-_FIELD = re.compile(r"<(?:input|meta|param|button|option|property)\b[^<>]*+", re.IGNORECASE)
-_FIELD_NAME = re.compile(r"\b(?:name|id|property|http-equiv)\s*+=\s*+[\"']?([\w.\[\]-]++)", re.IGNORECASE)
-_FIELD_VALUE = re.compile(r"\b(?:value|content)\s*+=\s*+(?:\"([^\"]++)|'([^']++)|([^\s\"'>]++))", re.IGNORECASE)
-_PIECE = re.compile(r"[^\s\"'<>&=?;,/#\\|\ue000]++")
+_WHOLE_LINE = lazy(r"[nrt]?(?:(?:[\w-]*-)?authorization|(?:set-)?cookie)", re.IGNORECASE)
+_PAIR = lazy(r"[?&#;]([^=&?#;\s]++)=([^&\s\ue000]++)")
+_BARE_QUERY = lazy(r"\?([^=&?#\s\ue000]{10,}+)(?=[\s#]|$)")
+_SEGMENT = lazy(r"/([\w.-]++)(?=/([\w.~%+=-]++))")
+_ELEMENT = lazy(r"(?:<|&lt;)([\w:.-]++)(?:\s[^<>&]*+)?(?:>|&gt;)")
+_FIELD = lazy(r"<(?:input|meta|param|button|option|property)\b[^<>]*+", re.IGNORECASE)
+_FIELD_NAME = lazy(r"\b(?:name|id|property|http-equiv)\s*+=\s*+[\"']?([\w.\[\]-]++)", re.IGNORECASE)
+_FIELD_VALUE = lazy(r"\b(?:value|content)\s*+=\s*+(?:\"([^\"]++)|'([^']++)|([^\s\"'>]++))", re.IGNORECASE)
+_PIECE = lazy(r"[^\s\"'<>&=?;,/#\\|\ue000]++")
 _SAID = frozenset(
     "a an and are as be but denied does empty expired failed false has have header in "  # noqa: SIM905  a sentence
     "incorrect invalid is it missing mismatch must no none not null of only or required revoked should the to true "

@@ -4,9 +4,10 @@ Everything here is text that may be shown: values of secrets were replaced befor
 times are seconds. A place of None is the proxy's own default: no line of the config says so.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
+from wsprobe.frozen import dataclass
 from wsprobe.parts import Line, Message, Replaced, Severity
 
 
@@ -101,6 +102,14 @@ class Handling(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """Something about a route in words, and the line that says it."""
+
+    text: str
+    place: Line | None = field(metadata={"none": "default"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RouteView:
     """One route: how it is matched, where it leads, and what it does to an upgrade, in the order of the proxy."""
 
@@ -112,8 +121,8 @@ class RouteView:
     upgrade: Handling
     edits: tuple[HeaderEdit, ...]
     timeouts: tuple[Timeout, ...]
-    auth: tuple[str, ...] = ()
-    limits: tuple[str, ...] = ()
+    auth: tuple[Remark, ...] = ()
+    limits: tuple[Remark, ...] = ()
     unknown: tuple[Unknown, ...] = ()
 
 
@@ -162,11 +171,21 @@ class Silenced:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RuleText:
+    """What a rule means: in one sentence, and with reasons and examples."""
+
+    name: str
+    summary: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """All that `wsprobe inspect` says."""
+    """All that `wsprobe inspect` says; `status` is the exit status, `rules` are those that found something."""
 
     version: str
     summary: str
+    status: int
     configs: tuple[ConfigView, ...]
     routes: tuple[RouteView, ...]
     findings: tuple[ConfigFinding, ...]
@@ -174,4 +193,5 @@ class Inspection:
     problems: tuple[Problem, ...]
     prediction: Prediction | None
     silenced: tuple[Silenced, ...]
+    rules: tuple[RuleText, ...]
     redactions: tuple[Replaced, ...] = ()

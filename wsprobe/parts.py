@@ -3,8 +3,9 @@
 Apart from the others, because `wsprobe inspect` runs before each commit: it must not pay for the records of traces.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from wsprobe.frozen import dataclass
 
 Header = tuple[str, str]
 """Name and value as they stood on the wire: octets as latin-1, case and order kept, optional whitespace off."""

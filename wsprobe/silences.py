@@ -4,13 +4,13 @@ It stands on the line itself, or alone on the line before. One without a reason 
 one for a rule that there is not, and one that silences nothing.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
+from wsprobe.frozen import dataclass
 from wsprobe.inspection import ConfigFinding, Silenced
 from wsprobe.lb.source import Source
 from wsprobe.parts import Line, Severity
+from wsprobe.patterns import lazy
 from wsprobe.rules.config import names
 
 UNEXPLAINED, UNKNOWN, UNUSED = "silence-unexplained", "silence-unknown-rule", "silence-unused"
@@ -22,8 +22,8 @@ NAMES = {
 }
 """The rules about the comments themselves, each with what it means."""
 
-_COMMENT = re.compile(r"(?P<alone>^\s*)?(?<![^\s;{}])#+\s*wsprobe:\s*ignore(?:\[(?P<rules>[^\]]*)\])?(?P<reason>.*)$")
-_WORD = re.compile(r"\w")
+_COMMENT = lazy(r"(?P<alone>^\s*)?(?<![^\s;{}])#+\s*wsprobe:\s*ignore(?:\[(?P<rules>[^\]]*)\])?(?P<reason>.*)$")
+_WORD = lazy(r"\w")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

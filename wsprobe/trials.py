@@ -6,12 +6,12 @@ ends apart. A server that answers differently at each try makes every comparison
 
 from dataclasses import dataclass
 
+from wsprobe.durations import seconds
 from wsprobe.ends import first_close
 from wsprobe.heads import values
 from wsprobe.model import Ending, Observation, Sender, Trace, Trial
 from wsprobe.path import SWITCHING, Path, code_of
 from wsprobe.wording import code as close_code
-from wsprobe.wording import seconds
 
 AGAIN = "the same upgrade again"
 PLAIN, PLAIN_NONE = "the same credentials over plain HTTP", "plain HTTP without credentials"

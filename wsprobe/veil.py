@@ -19,17 +19,18 @@ from wsprobe.freetext import Span, find, find_in_target, find_tokens
 from wsprobe.inspection import Change, HeaderEdit, Prediction
 from wsprobe.lb import secrets
 from wsprobe.parts import Line, Message, Replaced
+from wsprobe.patterns import lazy
 
 SIGN = "*"
 """What stands for each character of a secret in a line of a config."""
 
 T = TypeVar("T")
 
-_DIVIDERS = re.compile(r"[\s\"'`,;|=<>(){}\[\]]+")
+_DIVIDERS = lazy(r"[\s\"'`,;|=<>(){}\[\]]+")
 _SHORTEST = 4
 _OPEN, _SHUT = "\ue000", "\ue001"
-_MARK = re.compile(f"{_OPEN}(\\d+){_SHUT}")
-_PATHS = frozenset({"path", "files", "config", "url", "rule", "version", "kind"})
+_MARK = lazy(f"{_OPEN}(\\d+){_SHUT}")
+_PATHS = frozenset({"path", "files", "config", "url", "rule", "rules", "version", "kind"})
 """Fields that name files or hold our own words: they stay as they are."""
 
 
@@ -158,7 +159,7 @@ class Veil:
 
     def text(self, text: str) -> str:
         """Any other text without secrets: what looks like one, and what is known to be one."""
-        return self._without(text, secrets.find(text), "text")
+        return self._without(text, secrets.find(text, prose=True), "text")
 
     def _without(self, text: str, spans: list[Span], where: str) -> str:
         text = text.replace(_OPEN, "\ufffd").replace(_SHUT, "\ufffd")

@@ -4,6 +4,7 @@ Close codes are worded in the grammar of the `websockets` library: "received 101
 """
 
 from wsprobe import closecodes
+from wsprobe.durations import seconds
 from wsprobe.model import Close, Ending, Observation, Segment, Sender, Tls
 
 _PEER = {Sender.CLIENT: "the client's side", Sender.SERVER: "the server's side", Sender.LOCAL: "the recorder"}
@@ -15,16 +16,6 @@ def code(close: Close) -> str:
         return "a close frame without a code"
     reason = f" {close.reason}" if close.reason else ""
     return f"{close.code} ({closecodes.name(close.code)}){reason}"
-
-
-def seconds(value: float) -> str:
-    """A duration for people: 120 ms, 2.0 s, 5 min, 26 hours, 3 days."""
-    if value < 0.9995:
-        return f"{value * 1000:.3g} ms"
-    for below, unit, word in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "hours")):
-        if value < below:
-            return f"{value:.1f} s" if unit == 1 else f"{value / unit:.3g} {word}"
-    return f"{value / 86_400:.0f} days"
 
 
 def plain(text: str) -> str:

@@ -5,10 +5,11 @@ with one line on stderr and exit status 2, an interruption with 130.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from wsprobe import __version__
 
@@ -59,12 +60,24 @@ def one_line(text: str) -> str:
 class _Parser(argparse.ArgumentParser):
     """A parser whose complaint is one line: the usage of a command with many options fills a screen."""
 
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401  argparse's own
+        super().__init__(formatter_class=_formatter, **options)
+
     def error(self, message: str) -> NoReturn:
         """Ends with exit status 2."""
         from wsprobe.redact import redact_text  # it may quote what was meant for another place
 
         print(f"{self.prog}: {one_line(redact_text(message))} (see {self.prog} --help)", file=sys.stderr)
         raise SystemExit(2)
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    """Help as wide as the terminal, which argparse would load the modules of five archive formats to ask for."""
+    try:
+        columns = int(os.environ.get("COLUMNS", "")) or os.get_terminal_size(sys.__stdout__.fileno()).columns  # type: ignore[union-attr]
+    except (ValueError, OSError, AttributeError):
+        columns = 80
+    return argparse.HelpFormatter(prog, width=columns - 2)
 
 
 def _parser(words: list[str]) -> argparse.ArgumentParser:

@@ -9,12 +9,13 @@ import os
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from fnmatch import fnmatch
 from pathlib import Path
 
+from wsprobe.frozen import dataclass
 from wsprobe.inspection import Problem
-from wsprobe.lb import kinds, reader
+from wsprobe.lb import kinds, reader, recognised
 from wsprobe.lb.model import Config
 from wsprobe.lb.source import MAX_FILE, Files, ReadError, Source, decoded, from_text
 
@@ -80,15 +81,16 @@ def find(paths: Iterable[str], way: Way) -> Found:
     for opened in _opened(paths, way, found):
         source = opened.source
         try:
-            kind = way.kind or _kind(source)
-            if kind:
-                read.append(_Read(reader(kind).read(source, way.versions.get(kind)), source))
-            elif opened.named:
-                strange.append(source)
-            else:
-                found.passed_over += 1
+            config = _config(source, way)
         except ReadError as error:
             found.problems.append(error.problem)
+            continue
+        if config:
+            read.append(_Read(config, source))
+        elif opened.named:
+            strange.append(source)
+        else:
+            found.passed_over += 1
     included = _keep(found, read)
     found.problems += [_unrecognised(source) for source in strange if source.real not in included]
     return found
@@ -106,13 +108,27 @@ def _keep(found: Found, read: Sequence[_Read]) -> set[Path]:
     return set().union(*parts.values())
 
 
-def _kind(source: Source) -> str | None:
-    """What a file is recognised as; ReadError where it looks like several kinds, of which one would be misread."""
-    kinds_ = [kind for kind in kinds() if reader(kind).sniff(source)]
-    if len(kinds_) > 1:
-        why = f"looks like {' and '.join(kinds_)} at once, not read: --as KIND says what it is"
+def _config(source: Source, way: Way) -> Config | None:
+    """A file, read; None where nobody knows it. ReadError where it cannot be read, or may well be misread."""
+    kind = way.kind or recognised(source)
+    if kind is None:
+        return None
+    try:
+        config = reader(kind).read(source, way.versions.get(kind))
+    except ReadError:
+        _check_alone(source, kind, way)
+        raise
+    if config.problems or config.unread:
+        _check_alone(source, kind, way)
+    return config
+
+
+def _check_alone(source: Source, kind: str, way: Way) -> None:
+    """Refuses a file that is not fully understood as one kind and looks like another one too: two in one, perhaps."""
+    other = None if way.kind else recognised(source, but=kind)
+    if other:
+        why = f"looks like {kind} and {other} at once, not read: --as KIND says what it is"
         raise ReadError(source.path, why)
-    return kinds_[0] if kinds_ else None
 
 
 def _unrecognised(source: Source) -> Problem:

@@ -5,12 +5,13 @@ one line that names the file and the key.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from wsprobe.cli import UsageError
 from wsprobe.cli.headeroptions import read_octets
+from wsprobe.frozen import dataclass
 
 FAIL_ON = ("error", "warning", "note", "never")
 

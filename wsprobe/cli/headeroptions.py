@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsprobe.cli import UsageError
+from wsprobe.patterns import lazy
 
 if TYPE_CHECKING:
     from yarl import URL
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
-_BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
-_SCHEME = re.compile(r"^bearer(\s+|$)", re.IGNORECASE)
-_IN_BEARER = re.compile(r"[A-Za-z0-9._~+/=-]")
-_BAD_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_TOKEN = lazy(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+_BEARER = lazy(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
+_SCHEME = lazy(r"^bearer(\s+|$)", re.IGNORECASE)
+_IN_BEARER = lazy(r"[A-Za-z0-9._~+/=-]")
+_BAD_VALUE = lazy(r"[\x00-\x08\x0a-\x1f\x7f]")
 _RESERVED = {
     **dict.fromkeys(
         ("sec-websocket-key", "traceparent"), "this header carries the trace id, which joins what the hops saw"

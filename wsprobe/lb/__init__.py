@@ -13,6 +13,17 @@ from typing import Protocol, cast
 from wsprobe.lb.model import Config
 from wsprobe.lb.source import Source
 
+_USUAL = {
+    "caddyfile": ("caddy",),
+    ".conf": ("nginx",),
+    ".cfg": ("haproxy",),
+    ".yaml": ("envoy", "traefik"),
+    ".yml": ("traefik", "envoy"),
+    ".toml": ("traefik",),
+    ".json": ("envoy", "caddy"),
+}
+"""What files are called, and whose they mostly are."""
+
 _SHARED = frozenset({"expressions", "model", "predict", "source", "secrets"})
 
 
@@ -44,6 +55,13 @@ def reader(kind: str) -> Reader:
     return cast("Reader", import_module(f"{__name__}.{kind}"))
 
 
-def recognised(source: Source) -> str | None:
-    """The kind that a file is recognised as by its content, None where no reader takes it for its own."""
-    return next((kind for kind in kinds() if reader(kind).sniff(source)), None)
+def recognised(source: Source, but: str | None = None) -> str | None:
+    """The kind that a file is recognised as by its content, None where no reader takes it for its own.
+
+    `but` is a kind that is not asked. The name of a file decides nothing: it says who is asked first, so that the
+    other readers are not even loaded.
+    """
+    name = source.path.lower()
+    likely = next((kinds_ for end, kinds_ in _USUAL.items() if name.endswith(end)), ())
+    order = sorted(kinds(), key=lambda kind: (kind not in name, kind not in likely))
+    return next((kind for kind in order if kind != but and reader(kind).sniff(source)), None)

@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from wsprobe.frozen import dataclass
 from wsprobe.lb._envoy_clusters import upstream
 from wsprobe.lb._envoy_hcm import UPGRADE
 from wsprobe.lb._envoy_headers import Scope, formatted, guarded, mutations

@@ -1,8 +1,8 @@
 """Envoy's authentication filters: what lets a request pass, and what becomes of the credential that it carries."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from wsprobe.frozen import dataclass
 from wsprobe.lb._envoy_headers import INLINE, Scope
 from wsprobe.lb._envoy_match import header_match, names, route_match, string
 from wsprobe.lb._envoy_proto import Reading, flag, get, share, text, under
@@ -24,7 +24,7 @@ from wsprobe.lb.expressions import (
     has,
 )
 from wsprobe.lb.model import Answer, Edit, Effect, Gate, Like, Named, Op, Opaque, Retarget, Step
-from wsprobe.model import Line
+from wsprobe.parts import Line
 
 _RAW_PATH = Of(Subject.RAW_PATH)
 

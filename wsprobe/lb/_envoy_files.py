@@ -1,8 +1,9 @@
 """The shapes that Envoy's configs come in, and the files that they take listeners, clusters and routes from."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from wsprobe.frozen import dataclass
 from wsprobe.inspection import Problem
 from wsprobe.lb._envoy_clusters import discovered
 from wsprobe.lb._envoy_proto import Reading, get, number, text, typed, under

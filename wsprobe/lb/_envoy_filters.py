@@ -1,8 +1,8 @@
 """Envoy's HTTP filters: what each does to an upgrade on its way, in the order in which they stand."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
+from wsprobe.frozen import dataclass
 from wsprobe.lb import _envoy_auth as auth
 from wsprobe.lb._envoy_auth import Filter
 from wsprobe.lb._envoy_hcm import UPGRADE
@@ -12,7 +12,7 @@ from wsprobe.lb._envoy_proto import Extension, Reading, extension, flag, get, nu
 from wsprobe.lb._yaml import Node
 from wsprobe.lb.expressions import ALWAYS, Condition, Not, Undecided, both, has
 from wsprobe.lb.model import Answer, Edit, Like, Named, Op, Opaque, Stall, Step
-from wsprobe.model import Line
+from wsprobe.parts import Line
 
 _SCRIPTS = {
     "lua": "a Lua script may read and change any header",

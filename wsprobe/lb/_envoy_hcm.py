@@ -1,8 +1,8 @@
 """What Envoy's HTTP connection manager does to every request before it looks for a route."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from wsprobe.frozen import dataclass
 from wsprobe.lb._envoy_headers import INLINE
 from wsprobe.lb._envoy_proto import Reading, flag, get, number, text, under, words
 from wsprobe.lb._paths import PathForm
@@ -31,7 +31,7 @@ from wsprobe.lb.expressions import (
     header,
 )
 from wsprobe.lb.model import Answer, Edit, Like, Limit, Measure, Named, Op, Retarget, Step
-from wsprobe.model import Line
+from wsprobe.parts import Line
 
 _UNTRUSTED = (1, 33)  # before, private addresses were internal where nothing was configured
 _PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.1/32", "::1/128", "fd00::/8")

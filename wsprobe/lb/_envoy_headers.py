@@ -6,8 +6,8 @@ those that append are added.
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
+from wsprobe.frozen import dataclass
 from wsprobe.lb._envoy_proto import flag, get, text, under, words
 from wsprobe.lb._yaml import Node
 from wsprobe.lb.expressions import (

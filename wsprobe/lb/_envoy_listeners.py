@@ -1,8 +1,8 @@
 """Envoy's listeners: their filter chains, and the connection manager in each."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
+from wsprobe.frozen import dataclass
 from wsprobe.inspection import Timeout, Timer
 from wsprobe.lb import _envoy_filters as filters
 from wsprobe.lb import _envoy_hcm as hcm_

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from wsprobe.frozen import dataclass
 from wsprobe.lb._envoy_headers import request_header
 from wsprobe.lb._envoy_proto import Reading, flag, get, number, share, snake, text, under, words
 from wsprobe.lb._yaml import Node

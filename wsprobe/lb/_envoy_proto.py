@@ -1,8 +1,9 @@
 """Fields of Envoy's messages as YAML and JSON write them, and what a reading of a config gathers on its way."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from wsprobe.frozen import dataclass
 from wsprobe.inspection import Problem, Unknown
 from wsprobe.lb._yaml import Kind, Node
 from wsprobe.lb.expressions import ALWAYS, Condition, Undecided

@@ -1,8 +1,8 @@
 """Envoy's route tables: virtual hosts by domain, their routes in order, and what each does to an upgrade."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from wsprobe.frozen import dataclass
 from wsprobe.lb import _envoy_actions as actions
 from wsprobe.lb import _envoy_filters as filters
 from wsprobe.lb._envoy_hcm import UPGRADE, upgrade_of

@@ -1,8 +1,9 @@
 """Envoy's timers: which of them are in force before the 101, which after it, and which look so and are not."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from wsprobe.frozen import dataclass
 from wsprobe.inspection import Timeout, Timer
 from wsprobe.lb._envoy_proto import get, seconds
 from wsprobe.lb._yaml import Node

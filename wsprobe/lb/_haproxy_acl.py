@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
+from wsprobe.frozen import dataclass
 from wsprobe.lb._haproxy_grammar import Word
 from wsprobe.lb._haproxy_samples import Sample, Scope, calls_of, fetched, is_fetch, sample
 from wsprobe.lb.expressions import (

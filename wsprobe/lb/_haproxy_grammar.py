@@ -5,9 +5,10 @@ The configuration manual, 2.2 to 2.4. Every word knows its column, and what an e
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Self
 
+from wsprobe.frozen import dataclass
 from wsprobe.inspection import Problem, Unknown
 from wsprobe.lb.source import ReadError, Source
 from wsprobe.parts import Line

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from wsprobe.frozen import dataclass
 from wsprobe.lb._haproxy_acl import RefusedError, test
 from wsprobe.lb._haproxy_grammar import PROXIES, Directive, Section, Word
 from wsprobe.lb._haproxy_samples import Scope

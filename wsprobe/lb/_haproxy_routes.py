@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from wsprobe.frozen import dataclass
 from wsprobe.inspection import Unknown
 from wsprobe.lb import _haproxy_http as http
 from wsprobe.lb._haproxy_acl import RefusedError, condition

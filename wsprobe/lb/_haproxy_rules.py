@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from wsprobe.frozen import dataclass
 from wsprobe.inspection import Unknown
 from wsprobe.lb._haproxy_acl import Lists, RefusedError, condition
 from wsprobe.lb._haproxy_grammar import Directive, Word

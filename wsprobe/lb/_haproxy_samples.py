@@ -6,8 +6,9 @@ What only the running proxy knows becomes an `Undecided`. A sample has two readi
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from wsprobe.frozen import dataclass
 from wsprobe.lb.expressions import (
     ALWAYS,
     NEVER,

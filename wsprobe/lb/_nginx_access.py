@@ -1,8 +1,8 @@
 """Who may pass: allow and deny, auth_basic, auth_request, auth_jwt, and what scripts may do, as steps."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from wsprobe.frozen import dataclass
 from wsprobe.lb._nginx_grammar import Directive
 from wsprobe.lb._nginx_rewrite import Errors
 from wsprobe.lb._nginx_scope import Scope

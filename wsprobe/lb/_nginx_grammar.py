@@ -5,13 +5,15 @@ Tokens are those of ngx_conf_read_token. Nothing is recursive here, and every fi
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from wsprobe.frozen import dataclass
 from wsprobe.inspection import Problem
 from wsprobe.lb._nginx_directives import BLOCKS, KNOWN, complaint
 from wsprobe.lb.source import ReadError, Source
-from wsprobe.model import Line
+from wsprobe.parts import Line
+from wsprobe.patterns import lazy
 
 MAX_DEPTH = 60
 """How deep blocks may be nested; no config that people write comes near."""
@@ -19,19 +21,19 @@ MAX_DEPTH = 60
 MAX_DIRECTIVES = 300_000
 """How many directives a config may have, with those of its includes counted each time."""
 
-_TOKEN = re.compile(
+_TOKEN = lazy(
     r"""(?P<space>[ \t\r\n]+)|(?P<comment>\#[^\n]*)|(?P<end>;)|(?P<open>\{)|(?P<close>\})
     |(?P<quoted>"[^"\\]*(?:\\.[^"\\]*)*"|'[^'\\]*(?:\\.[^'\\]*)*')|(?P<quote>["'])
     |(?P<word>(?:[^\ \t\r\n;{\\$]+|\\.|\$\{?|\\)+)""",
     re.DOTALL | re.VERBOSE,
 )
-_ESCAPED = re.compile(r"""\\(["'\\trn])""")
+_ESCAPED = lazy(r"""\\(["'\\trn])""")
 _ESCAPES = {"t": "\t", "r": "\r", "n": "\n"}
 _AFTER_QUOTE = frozenset(" \t\r\n;{)")
-_LUA = re.compile(r"""--\[=*\[|--[^\n]*|\[=*\[|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|[{}]""", re.DOTALL)
+_LUA = lazy(r"""--\[=*\[|--[^\n]*|\[=*\[|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|[{}]""", re.DOTALL)
 _LUA_BLOCK = "_by_lua_block"
-_TEMPLATE = re.compile(r"\{\{|\{%|<%|%[a-z_]{2,}%")
-_PLACEHOLDER = re.compile(r"(?<![?P(\\])<[A-Za-z][A-Za-z0-9_ .-]*>|\$\{[A-Z][A-Z0-9_]*\}")
+_TEMPLATE = lazy(r"\{\{|\{%|<%|%[a-z_]{2,}%")
+_PLACEHOLDER = lazy(r"(?<![?P(\\])<[A-Za-z][A-Za-z0-9_ .-]*>|\$\{[A-Z][A-Z0-9_]*\}")
 _NO_VARIABLES = frozenset({"listen", "worker_processes", "client_max_body_size", "keepalive_timeout", "upstream"})
 _NO_PLACEHOLDER = frozenset({"listen", "server_name", "upstream", "proxy_pass", "server", "location"})
 

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from wsprobe.frozen import dataclass
 from wsprobe.lb._nginx_scope import Scope
 from wsprobe.lb.expressions import ALWAYS, NEVER, Condition, How, Not, OneOf, Test, Value, both, matches
+from wsprobe.patterns import lazy
 
 _SAMPLES = (
     (re.compile(r"\\\(|\\\)"), "_"),
@@ -17,7 +19,7 @@ _SAMPLES = (
     (re.compile(r"\[\^[^\]]*\]|\[\w[^\]]*\]|\."), "x"),
     (re.compile(r"[*?+]|\{[\d,]*\}"), ""),
 )
-_ALTERNATIVES = re.compile(r"\(([^()|]*)(?:\|[^()]*)?\)")
+_ALTERNATIVES = lazy(r"\(([^()|]*)(?:\|[^()]*)?\)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from wsprobe.frozen import dataclass
 from wsprobe.lb._nginx_grammar import Directive
 from wsprobe.lb._nginx_rewrite import LEFT, PATH, REWRITTEN, said
 from wsprobe.lb._nginx_scope import Scope
@@ -31,12 +32,13 @@ from wsprobe.lb.expressions import (
     has,
 )
 from wsprobe.lb.model import Assign, Edit, Every, Lost, Method, Named, Op, Opaque, Retarget, Step, Upstream
-from wsprobe.model import Line
+from wsprobe.parts import Line
+from wsprobe.patterns import lazy
 
 NEW_DEFAULTS = (1, 29, 7)
 """The version from which upstreams are spoken to in HTTP/1.1, and Connection is no longer set to close."""
 
-_URL = re.compile(r"(https?|grpcs?)://(.*)\Z", re.IGNORECASE | re.DOTALL)
+_URL = lazy(r"(https?|grpcs?)://(.*)\Z", re.IGNORECASE | re.DOTALL)
 _HOST_OF = r"(?is)\A(?:https?|grpcs?)://(?:unix:.*|(?:(?<=p://|c://)([^/?]*?)(?::80)?|([^/?]*?)(?::443)?)(?:[/?].*)?)\Z"
 _URI_OF = r"(?is)\A(?:https?|grpcs?)://[^/?]*([/?].*)\Z"
 _NOT_SENT = ("Transfer-Encoding", "TE", "Keep-Alive", "Expect")

@@ -1,8 +1,9 @@
 """What nginx's rewrite module does: `set`, `if`, `rewrite`, `return` and `break`, as steps in their order."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from wsprobe.frozen import dataclass
 from wsprobe.lb._nginx_grammar import Directive
 from wsprobe.lb._nginx_values import TEXT_EMPTY, Around, Values, group_names, names_in
 from wsprobe.lb._paths import PathForm

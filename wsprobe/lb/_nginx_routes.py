@@ -1,8 +1,9 @@
 """One route for each location of a server, and for each `if` of it that changes who answers."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from wsprobe.frozen import dataclass
 from wsprobe.inspection import Problem
 from wsprobe.lb._nginx_access import SCRIPTS, Access
 from wsprobe.lb._nginx_grammar import Directive

@@ -1,18 +1,19 @@
 """Blocks of an nginx config, each within its outer one, and what is in force in them by inheritance."""
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from wsprobe.frozen import dataclass
 from wsprobe.lb._nginx_grammar import Directive
-from wsprobe.model import Line
+from wsprobe.parts import Line
+from wsprobe.patterns import lazy
 
 _SECONDS = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "M": 2592000, "y": 31536000}
-_TIME = re.compile(r"(\d+)(ms|[smhdwMy]?)(?=\d|$)")
-_SIZE = re.compile(r"(\d+)([kKmMgG]?)\Z")
+_TIME = lazy(r"(\d+)(ms|[smhdwMy]?)(?=\d|$)")
+_SIZE = lazy(r"(\d+)([kKmMgG]?)\Z")
 _FACTOR = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
-BENIGN_INCLUDES = re.compile(r"(?:^|/)(?:mime\.types|(?:fastcgi|uwsgi|scgi)[\w.]*|koi-\w+|win-utf)\Z")
+BENIGN_INCLUDES = lazy(r"(?:^|/)(?:mime\.types|(?:fastcgi|uwsgi|scgi)[\w.]*|koi-\w+|win-utf)\Z")
 """Files that an include may name without saying anything about an upgrade: they come with nginx."""
 
 

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from wsprobe.frozen import dataclass
 from wsprobe.lb._nginx_grammar import Directive
 from wsprobe.lb._nginx_head import refused
 from wsprobe.lb._nginx_routes import Server
@@ -11,9 +12,10 @@ from wsprobe.lb._nginx_scope import Scope
 from wsprobe.lb._nginx_values import HOST, TEXT_EMPTY, captures
 from wsprobe.lb.expressions import ALWAYS, Condition, How, Not, OneOf, Or, Test, both
 from wsprobe.lb.model import Assign, Bind, Listener, Route, Step
-from wsprobe.model import Line
+from wsprobe.parts import Line
+from wsprobe.patterns import lazy
 
-_PORT = re.compile(r"(?:(?P<host>\[[^\]]*\]|[^:\[\]]*):)?(?P<port>\d+)(?:-(?P<last>\d+))?\Z")
+_PORT = lazy(r"(?:(?P<host>\[[^\]]*\]|[^:\[\]]*):)?(?P<port>\d+)(?:-(?P<last>\d+))?\Z")
 _MAX_PORTS = 1000
 _ANY = frozenset({"*", "0.0.0.0", ""})  # noqa: S104  an address to compare with, not to listen on
 _HOST = Or(HOST, TEXT_EMPTY)

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from wsprobe.inspection import Unknown
 from wsprobe.lb._nginx_directives import KNOWN
 from wsprobe.lb._nginx_grammar import Directive
+from wsprobe.patterns import lazy
 
-_HARMLESS = re.compile(
+_HARMLESS = lazy(
     r"""(?:proxy|fastcgi|uwsgi|scgi|memcached|grpc|ssl|gzip|gunzip|brotli|zstd|open_file|charset|sub_filter|http2
     |http3|quic|quic_|autoindex|client|limit|secure_link|xslt|image_filter|mp4|flv|dav|addition|ssi|userid|variables
     |map_hash|server_names|types_hash|keepalive|lingering|output|postpone|directio|aio|tcp|send|resolver|log|access_log

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from wsprobe.frozen import dataclass
 from wsprobe.lb._nginx_grammar import Directive
 from wsprobe.lb.expressions import (
     Captured,
@@ -22,9 +23,10 @@ from wsprobe.lb.expressions import (
     Value,
     Without,
 )
+from wsprobe.patterns import lazy
 
-_VARIABLE = re.compile(r"\$(?:([1-9])|\{([A-Za-z0-9_]+)\}|([A-Za-z0-9_]+))")
-_GROUP = re.compile(r"\(\?P?<([A-Za-z_]\w*)>")
+_VARIABLE = lazy(r"\$(?:([1-9])|\{([A-Za-z0-9_]+)\}|([A-Za-z0-9_]+))")
+_GROUP = lazy(r"\(\?P?<([A-Za-z_]\w*)>")
 _MAX_COST = 200_000
 """How many tests a map, with those that it asks, may cost."""
 

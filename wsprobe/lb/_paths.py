@@ -1,16 +1,17 @@
 """Paths of request targets, written in other ways (RFC 3986, 6.2.2). Pure text, as it travels on the wire."""
 
 import posixpath
-import re
 from collections.abc import Callable
 from enum import StrEnum
 from urllib.parse import quote, quote_from_bytes, quote_plus, unquote_to_bytes
 
-_ESCAPE = re.compile("%([0-9A-Fa-f]{2})")
+from wsprobe.patterns import lazy
+
+_ESCAPE = lazy("%([0-9A-Fa-f]{2})")
 _UNRESERVED = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~")
 _RESERVED = frozenset(b":/?#[]@!$&'()*+,;=%")
-_HELD = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:@\[\]/%]*\Z")
-_BETWEEN_SLASHES = re.compile("(?<=/)(?=/)")
+_HELD = lazy(r"[A-Za-z0-9\-._~!$&'()*+,;=:@\[\]/%]*\Z")
+_BETWEEN_SLASHES = lazy("(?<=/)(?=/)")
 _KEPT = "-._~$&+,/:;=@"
 _SENT = "!$&'()*+,-./:;=@[]_~"
 

@@ -1,12 +1,13 @@
 """What the middlewares of a router add up to, while they are read one after the other."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from wsprobe.frozen import dataclass
 from wsprobe.inspection import Unknown
 from wsprobe.lb._traefik_tree import Setting
 from wsprobe.lb.model import Edit, Step
-from wsprobe.model import Line
+from wsprobe.parts import Line
 
 
 class DisabledError(Exception):

@@ -7,7 +7,7 @@ from wsprobe.lb._traefik_proxy import APART, IS_SECURE
 from wsprobe.lb._traefik_tree import Setting
 from wsprobe.lb.expressions import How, Not, Of, OneOf, Subject, Test, Text, Undecided, Value, both, has, header
 from wsprobe.lb.model import Answer, Edit, Named, Op
-from wsprobe.model import Line
+from wsprobe.parts import Line
 
 _CORS = (
     "accessControlAllowCredentials",

@@ -1,8 +1,9 @@
 """All of Traefik's middlewares by name, and the chains that are made of them."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from wsprobe.frozen import dataclass
 from wsprobe.inspection import Unknown
 from wsprobe.lb import _traefik_auth as auth
 from wsprobe.lb import _traefik_paths as paths

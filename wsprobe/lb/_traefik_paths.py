@@ -25,7 +25,7 @@ from wsprobe.lb.expressions import (
     header,
 )
 from wsprobe.lb.model import Answer, Assign, Edit, Named, Op, Retarget
-from wsprobe.model import Line
+from wsprobe.parts import Line
 
 _DECODED = Written(RAW_PATH, PathForm.DECODED)
 _GET = Test(Of(Subject.METHOD), How.EQUALS, ("GET",))

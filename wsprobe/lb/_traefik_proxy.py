@@ -4,8 +4,8 @@ No line of a config says any of it, so most steps have no place; an option that 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from wsprobe.frozen import dataclass
 from wsprobe.lb._paths import PathForm
 from wsprobe.lb._traefik_tree import Setting
 from wsprobe.lb.expressions import (
@@ -43,7 +43,7 @@ from wsprobe.lb.model import (
     Spoil,
     Step,
 )
-from wsprobe.model import Line
+from wsprobe.parts import Line
 
 MAX_HEADER_BYTES = 1 << 20
 _SLOP = 4096 + 52  # what Go reads beyond the limit; where in the last hundred octets it stops depends on how they come

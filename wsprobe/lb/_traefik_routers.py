@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from wsprobe.frozen import dataclass
 from wsprobe.inspection import Problem, Unknown
 from wsprobe.lb import _traefik_services as services
 from wsprobe.lb._traefik_chain import Chain, DisabledError
@@ -14,7 +15,7 @@ from wsprobe.lb._traefik_rule import HOST, UNKNOWN, Rule, RuleError, parsed
 from wsprobe.lb._traefik_tree import Setting
 from wsprobe.lb.expressions import Condition, How, Not, OneOf, Test, Undecided, both
 from wsprobe.lb.model import Answer, Bind, Listener, Opaque, Route
-from wsprobe.model import Line
+from wsprobe.parts import Line
 
 _OPTIONS = (
     "entryPoints",

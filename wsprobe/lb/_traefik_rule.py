@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from wsprobe.frozen import dataclass
 from wsprobe.lb._paths import PathForm
 from wsprobe.lb.expressions import (
     NEVER,

@@ -1,9 +1,10 @@
 """Traefik's services: which servers a router leads to, how they are spoken to, and which timers there are."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from urllib.parse import urlsplit
 
+from wsprobe.frozen import dataclass
 from wsprobe.inspection import Timeout, Timer
 from wsprobe.lb._paths import PathForm, written
 from wsprobe.lb._traefik_chain import Chain, DisabledError
@@ -12,7 +13,7 @@ from wsprobe.lb._traefik_proxy import RAW_PATH, Entry, with_query
 from wsprobe.lb._traefik_tree import Setting
 from wsprobe.lb.expressions import ALWAYS, Join, Substituted, Text, Undecided, Value
 from wsprobe.lb.model import Answer, Retarget, Upstream
-from wsprobe.model import Line
+from wsprobe.parts import Line
 
 MAX_NESTED = 50
 """How deep services may consist of services."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from wsprobe.lb._traefik_tree import Setting
 from wsprobe.lb.source import ReadError, Source
-from wsprobe.model import Line
+from wsprobe.parts import Line
 
 Path = tuple[str | int, ...]
 

@@ -5,13 +5,15 @@ Bounded whatever the text says: nesting, and what its aliases would expand to, a
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from functools import cache
 from typing import Any
 
+from wsprobe.frozen import dataclass
 from wsprobe.lb.source import ReadError, Source
 from wsprobe.parts import Line
+from wsprobe.patterns import lazy
 
 MAX_DEPTH = 200
 """How deep a document may be nested; none that a proxy reads comes near."""
@@ -22,9 +24,9 @@ MAX_EXPANDED = 1_000_000
 _TRUE = frozenset({"true", "yes", "on", "y"})
 _FALSE = frozenset({"false", "no", "off", "n"})
 _NULL = frozenset({"", "~", "null"})
-_INTEGER = re.compile(r"[-+]?(?:0x[0-9a-f]+|0o[0-7]+|[0-9][0-9_]*)\Z", re.IGNORECASE)
-_NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:e[-+]?[0-9]+)?\Z", re.IGNORECASE)
-_SURROGATES = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IGNORECASE)
+_INTEGER = lazy(r"[-+]?(?:0x[0-9a-f]+|0o[0-7]+|[0-9][0-9_]*)\Z", re.IGNORECASE)
+_NUMBER = lazy(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:e[-+]?[0-9]+)?\Z", re.IGNORECASE)
+_SURROGATES = lazy(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IGNORECASE)
 _PLAIN = frozenset({None, ""})
 _BLOCK = frozenset({"|", ">"})
 

@@ -5,9 +5,9 @@ look at what came out. The first route whose match holds gets the request: a rea
 its proxy decides. Steps run in their order. A step whose place is None is the proxy's default.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 
+from wsprobe.frozen import dataclass
 from wsprobe.inspection import Problem, Timeout, Unknown
 from wsprobe.lb.expressions import ALWAYS, Condition, Value
 from wsprobe.parts import Line

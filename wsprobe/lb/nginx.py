@@ -17,21 +17,22 @@ from wsprobe.lb._nginx_unread import unread
 from wsprobe.lb._nginx_values import Values, group_names, names_in
 from wsprobe.lb.model import Config, Listener
 from wsprobe.lb.source import Source
+from wsprobe.patterns import lazy
 
 NAME = "nginx"
 VERSION = "1.28"
 """The last stable line before 1.30, in which the default of proxy_http_version is another one."""
 
 _SNIFFED = 65536
-_BLOCK = re.compile(
+_BLOCK = lazy(
     r"^[ \t]*(?:http|server|events|stream|(?:upstream|map|location|if|limit_except)\s[^{};\n]+)\s*\{", re.MULTILINE
 )
-_STATEMENT = re.compile(
+_STATEMENT = lazy(
     r"^[ \t]*(?:listen|server_name|proxy_\w+|location|root|return|set \$|include|upstream|worker_\w+|ssl_certificate"
     r"|add_header|rewrite|server|auth_\w+|error_page|more_\w+)\b[^\n{}]*;[ \t]*(?:#.*)?$",
     re.MULTILINE,
 )
-_FIRST = re.compile(r"(?:\s+|#[^\n]*\n)*([A-Za-z_]\w*|\{\{|\{%)")
+_FIRST = lazy(r"(?:\s+|#[^\n]*\n)*([A-Za-z_]\w*|\{\{|\{%)")
 _MAIN = frozenset({"events", "http", "stream", "mail", "user", "pid", "worker_processes", "load_module", "daemon"})
 _HTTP_ONLY = frozenset({"upstream", "map", "geo", "split_clients", "js_import", "js_set", "log_format", "server"})
 _FORWARDED = frozenset({"upgrade", "connection"})

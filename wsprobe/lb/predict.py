@@ -7,9 +7,10 @@ header that an undecidable condition touches is in neither the headers nor the e
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from urllib.parse import unquote, urlsplit
 
+from wsprobe.frozen import dataclass
 from wsprobe.inspection import Change, HeaderEdit, Prediction, Unknown
 from wsprobe.lb.expressions import Subject, Text, Unsure, evaluate, holds, matches, substitute
 from wsprobe.lb.model import (

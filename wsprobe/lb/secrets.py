@@ -11,7 +11,7 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 
 from wsprobe.credentials import SCHEMES, is_secret_name
-from wsprobe.freetext import Span, find_tokens
+from wsprobe.freetext import Span, find_tokens, is_prose
 from wsprobe.lb.expressions import How, Of, Subject, Test, Text
 from wsprobe.lb.model import Config, Edit, Named, Op
 
@@ -91,8 +91,11 @@ _KEYED: tuple[_Pattern, ...] = (
     ),
     (("auth.users",), r"\b(?:basicauth|digestauth)\.users\s*=\s*(?P<values>[^\"'`\s]+)"),
     (("env",), rf"\benv\s+\w+=(?P<values>{_VALUE})"),
-    (tuple(sorted(SCHEMES)), rf"\b(?:{'|'.join(sorted(SCHEMES))})(?:\\?[ \t]+|%20|\+|:\s*)(?P<values>{_WORD}+)"),
     (("'", '"'), r"[\"'](?:k|d|p|q|dp|dq|qi)[\"']\s*:\s*[\"'](?P<values>[A-Za-z0-9_=-]{6,})"),
+)
+_SCHEME: _Pattern = (
+    tuple(sorted(SCHEMES)),
+    rf"\b(?:{'|'.join(sorted(SCHEMES))})(?:\\?[ \t]+|%20|\+|:\s*)(?P<values>{_WORD}+)",
 )
 _CONFIG_KEY = (
     r"(?:[\w.-]*(?:passw(?:or)?d|passphrase|_pwd|secret|api_?key|api-key|private_?key|access_?key|signing_?key"
@@ -142,9 +145,12 @@ def _matches(pattern: _Pattern, line: str) -> Iterator[re.Match[str]]:
     return _compiled(source).finditer(line) if any(needle in lowered for needle in needles) else iter(())
 
 
-def find(line: str) -> list[Span]:
-    """The secrets in one line of a config, or in any text about one, in their order and without overlap."""
-    return _disjoint(_found(line)) if _SUSPECT.search(line) else []
+def find(line: str, *, prose: bool = False) -> list[Span]:
+    """The secrets in one line of a config, in their order and without overlap.
+
+    `prose` says that it is a text about one, in which words that follow the name of a header are words.
+    """
+    return _disjoint(_found(line, prose=prose)) if _SUSPECT.search(line) else []
 
 
 def values(text: str) -> Iterator[str]:
@@ -193,7 +199,7 @@ def _disjoint(spans: Iterator[Span]) -> list[Span]:
     return found
 
 
-def _found(line: str) -> Iterator[Span]:
+def _found(line: str, *, prose: bool = False) -> Iterator[Span]:
     for match in _matches(_HASH, line):
         yield Span(*match.span(), "hash of a password")
     yield from find_tokens(line)
@@ -204,8 +210,17 @@ def _found(line: str) -> Iterator[Span]:
         for match in _matches(pattern, line):
             if is_secret_name(match["name"].replace("_", "-")):
                 yield from _told(line, match, match["name"])
+    yield from _in_words(line, prose=prose)
+
+
+def _in_words(line: str, *, prose: bool) -> Iterator[Span]:
+    """What follows a scheme, or a name and a sign: here a text about a config has words, and a config has values."""
+    for match in _matches(_SCHEME, line):
+        if not is_prose(match["values"]):
+            yield from _told(line, match, "credentials")
     for match in _matches(_SIGNED, line):
-        yield from _signed(line, match)
+        if not prose or not is_prose(match["values"].split()[0]):
+            yield from _signed(line, match)
 
 
 def _told(line: str, match: re.Match[str], name: str) -> Iterator[Span]:
@@ -243,6 +258,8 @@ def _signed(line: str, match: re.Match[str]) -> Iterator[Span]:
     if rest[0] in "\"'`" or match["quote"] or match["sign"] == "=":
         found = _compiled(_VALUE).match(line, start)
         end = found.end() if found else start
+        if line[start:end].lower() in SCHEMES:
+            end = start + len(re.split(r"[\"'`]", rest, maxsplit=1)[0].rstrip())
     else:
         end = start + len(re.split(r"\s#|[,}](?:\s|$)|[\"'`]", rest, maxsplit=1)[0].rstrip())
     yield from _inside(line, start, end, name)

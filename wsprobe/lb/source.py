@@ -7,9 +7,10 @@ import glob
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from wsprobe.frozen import dataclass
 from wsprobe.inspection import Problem
 from wsprobe.parts import Line
 

@@ -12,9 +12,9 @@ Good:
 from collections.abc import Iterator
 
 from wsprobe.ends import first_close, frames
+from wsprobe.judging import Rule, hops
 from wsprobe.model import Ending, Finding, Observation, Place, Severity
 from wsprobe.path import Path
-from wsprobe.rules import Rule, hops
 
 RULE = Rule(__name__, needs=hops, rank=99)
 

@@ -11,9 +11,9 @@ Good:
 
 from collections.abc import Iterator
 
+from wsprobe.judging import Rule, upgraded
 from wsprobe.model import Anomaly, Finding, Observation, Place, Segment, Sender, Severity
 from wsprobe.path import Path
-from wsprobe.rules import Rule, upgraded
 from wsprobe.wording import stretch
 
 RULE = Rule(__name__, needs=upgraded, rank=57)

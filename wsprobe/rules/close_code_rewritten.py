@@ -13,9 +13,9 @@ from collections.abc import Iterator
 
 from wsprobe.ends import first_close, frames, lost_frame, surely_later
 from wsprobe.headers import Value, same
+from wsprobe.judging import Rule, again, close_place, ended_pairs
 from wsprobe.model import Close, Confidence, Ending, Finding, Observation, Sender, Severity
 from wsprobe.path import Pair
-from wsprobe.rules import Rule, again, close_place, ended_pairs
 from wsprobe.wording import code
 
 RULE = Rule(__name__, needs=ended_pairs, rank=15)

@@ -11,11 +11,12 @@ Good:
 
 from collections.abc import Iterator
 
+from wsprobe.durations import seconds
 from wsprobe.ends import first_close, is_healthy
+from wsprobe.judging import Rule, close_place, upgraded
 from wsprobe.model import Ending, Finding, Sender
 from wsprobe.path import Path
-from wsprobe.rules import Rule, close_place, upgraded
-from wsprobe.wording import code, seconds
+from wsprobe.wording import code
 
 RULE = Rule(__name__, needs=upgraded, rank=81)
 

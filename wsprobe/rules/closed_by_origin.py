@@ -12,11 +12,12 @@ Good:
 from collections.abc import Iterator
 
 from wsprobe import closecodes
+from wsprobe.durations import seconds
 from wsprobe.ends import first_close, is_healthy
+from wsprobe.judging import Rule, close_place, observe_beyond, origin_places, upgraded, where_else
 from wsprobe.model import Confidence, Finding, Severity
 from wsprobe.path import Origin, Path, Reach
-from wsprobe.rules import Rule, close_place, observe_beyond, origin_places, upgraded, where_else
-from wsprobe.wording import code, seconds, stretch
+from wsprobe.wording import code, stretch
 
 RULE = Rule(__name__, needs=upgraded, rank=80)
 

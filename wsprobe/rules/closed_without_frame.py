@@ -11,11 +11,12 @@ Good:
 
 from collections.abc import Iterator
 
+from wsprobe.durations import seconds
 from wsprobe.ends import both_at_once, first_close, frames, lost_frame, silence
+from wsprobe.judging import Rule, again, close_place, observe_beyond, origin_places, upgraded, where_else
 from wsprobe.model import Confidence, Finding, Observation, Sender, Severity
 from wsprobe.path import Origin, Path, Reach
-from wsprobe.rules import Rule, again, close_place, observe_beyond, origin_places, upgraded, where_else
-from wsprobe.wording import bare_ending, seconds
+from wsprobe.wording import bare_ending
 
 RULE = Rule(__name__, needs=upgraded, rank=70)
 

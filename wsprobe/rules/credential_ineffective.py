@@ -14,8 +14,8 @@ Good:
 from collections.abc import Iterator
 
 from wsprobe.credentials import is_secret_name
+from wsprobe.judging import Rule, again, credentials_compared, header_of, observe_beyond
 from wsprobe.model import Confidence, Finding, Observation, Place, Severity
-from wsprobe.rules import Rule, again, credentials_compared, header_of, observe_beyond
 from wsprobe.stacks import hint
 from wsprobe.trials import Elimination, in_words, outcome
 

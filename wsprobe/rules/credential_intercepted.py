@@ -12,8 +12,8 @@ Good:
 
 from collections.abc import Iterator
 
+from wsprobe.judging import Rule, credentials_compared, observe_beyond
 from wsprobe.model import Confidence, Finding, Place
-from wsprobe.rules import Rule, credentials_compared, observe_beyond
 from wsprobe.trials import Elimination, in_words, outcome
 
 RULE = Rule(__name__, needs=credentials_compared, rank=33)

@@ -11,9 +11,9 @@ Good:
 
 from collections.abc import Iterator
 
+from wsprobe.judging import Rule, hops
 from wsprobe.model import Finding, Observation, Place
 from wsprobe.path import Path
-from wsprobe.rules import Rule, hops
 
 RULE = Rule(__name__, needs=hops, rank=90)
 

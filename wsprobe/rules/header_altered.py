@@ -13,9 +13,9 @@ Good:
 from collections.abc import Iterator
 
 from wsprobe.headers import Edit, Kind, Value, is_credential, permitted
+from wsprobe.judging import Rule, header_place, pairs
 from wsprobe.model import Finding, Severity
 from wsprobe.path import Pair
-from wsprobe.rules import Rule, header_place, pairs
 from wsprobe.wording import what_stands_between
 
 RULE = Rule(__name__, needs=pairs, rank=11)

@@ -16,9 +16,9 @@ from urllib.parse import SplitResult, urlsplit
 
 from wsprobe.headers import Kind
 from wsprobe.heads import values
+from wsprobe.judging import Rule, again, answer_place, header_place, pairs
 from wsprobe.model import Confidence, Finding, Severity
 from wsprobe.path import Pair, code_of
-from wsprobe.rules import Rule, again, answer_place, header_place, pairs
 from wsprobe.wording import plain, what_stands_between
 
 RULE = Rule(__name__, needs=pairs, rank=14)

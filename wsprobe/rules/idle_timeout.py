@@ -13,12 +13,10 @@ Good:
 from collections.abc import Iterator
 
 from wsprobe.defaults import told
+from wsprobe.durations import seconds
 from wsprobe.ends import first_close, lost_frame, silence
 from wsprobe.inspection import Timer
-from wsprobe.ladder import Ladder
-from wsprobe.model import Confidence, Finding, Sender
-from wsprobe.path import Origin, Path, Reach
-from wsprobe.rules import (
+from wsprobe.judging import (
     Lack,
     Rule,
     again,
@@ -29,7 +27,10 @@ from wsprobe.rules import (
     origin_places,
     where_else,
 )
-from wsprobe.wording import seconds, stretch
+from wsprobe.ladder import Ladder
+from wsprobe.model import Confidence, Finding, Sender
+from wsprobe.path import Origin, Path, Reach
+from wsprobe.wording import stretch
 
 
 def silences(path: Path) -> "list[tuple[Path, Ladder | None]] | Lack":

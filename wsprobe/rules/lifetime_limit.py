@@ -12,12 +12,12 @@ Good:
 from collections.abc import Iterator
 
 from wsprobe.defaults import told
+from wsprobe.durations import seconds
 from wsprobe.inspection import Timer
+from wsprobe.judging import Rule, again, held_places, ladders
 from wsprobe.ladder import Ladder
 from wsprobe.model import Confidence, Finding
 from wsprobe.path import Path
-from wsprobe.rules import Rule, again, held_places, ladders
-from wsprobe.wording import seconds
 
 RULE = Rule(__name__, needs=ladders, rank=62)
 

@@ -11,9 +11,9 @@ Good:
 
 from collections.abc import Iterator
 
+from wsprobe.judging import Rule, paths
 from wsprobe.model import Finding, Observation, Place, Sender, Severity
 from wsprobe.path import Path
-from wsprobe.rules import Rule, paths
 from wsprobe.wording import stretch
 
 RULE = Rule(__name__, needs=paths, rank=55)

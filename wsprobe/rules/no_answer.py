@@ -11,11 +11,12 @@ Good:
 
 from collections.abc import Iterator
 
+from wsprobe.durations import seconds
 from wsprobe.ends import first_close
+from wsprobe.judging import Rule, observe_beyond, paths
 from wsprobe.model import Finding, Observation, Place, Segment, Sender
 from wsprobe.path import APPLICATIONS, Path
-from wsprobe.rules import Rule, observe_beyond, paths
-from wsprobe.wording import bare_ending, seconds, stretch
+from wsprobe.wording import bare_ending, stretch
 
 RULE = Rule(__name__, needs=paths, rank=58)
 

@@ -12,9 +12,9 @@ Good:
 from collections.abc import Iterator
 
 from wsprobe.heads import values
+from wsprobe.judging import Rule, again, answer_place, answers, origin_places
 from wsprobe.model import Finding
 from wsprobe.path import Path
-from wsprobe.rules import Rule, again, answer_place, answers, origin_places
 
 RULE = Rule(__name__, needs=answers, rank=50)
 

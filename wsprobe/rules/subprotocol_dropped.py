@@ -12,9 +12,9 @@ Good:
 from collections.abc import Iterator
 
 from wsprobe.headers import Edit, Kind, values_of
+from wsprobe.judging import Rule, header_place, observe_beyond, paths, where_else
 from wsprobe.model import Confidence, Finding, Observation, Place, Severity, Subprotocol
 from wsprobe.path import SWITCHING, UNECHOED, Origin, Pair, Path, Reach, code_of
-from wsprobe.rules import Rule, header_place, observe_beyond, paths, where_else
 from wsprobe.wording import stretch, what_stands_between
 
 NAME = "Sec-WebSocket-Protocol"

@@ -12,10 +12,11 @@ Good:
 
 from collections.abc import Iterator
 
+from wsprobe.durations import seconds
+from wsprobe.judging import Rule, carrier, header_of, paths
 from wsprobe.model import Confidence, Finding, Observation, Place, Redaction, Severity
 from wsprobe.path import Path, clock
-from wsprobe.rules import Rule, carrier, header_of, paths
-from wsprobe.wording import plain, seconds
+from wsprobe.wording import plain
 
 RULE = Rule(__name__, needs=paths, rank=30)
 

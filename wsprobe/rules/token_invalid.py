@@ -13,11 +13,12 @@ import re
 from collections.abc import Iterator
 
 from wsprobe.credentials import SIGNATURE_LENGTHS, short_signature, truncated
+from wsprobe.durations import seconds
 from wsprobe.heads import values
+from wsprobe.judging import Rule, carrier, header_of, observe_beyond, paths
 from wsprobe.model import Confidence, Finding, Observation, Place, Redaction, Severity, Skip
 from wsprobe.path import Path, clock
-from wsprobe.rules import Rule, carrier, header_of, observe_beyond, paths
-from wsprobe.wording import plain, seconds
+from wsprobe.wording import plain
 
 RULE = Rule(__name__, needs=paths, rank=31)
 

@@ -17,9 +17,9 @@ Good:
 from collections.abc import Iterator
 
 from wsprobe.headers import Value, values_of
+from wsprobe.judging import Rule, answer_place, header_place, pairs
 from wsprobe.model import Finding, Observation, Severity
 from wsprobe.path import SWITCHING, Pair, code_of
-from wsprobe.rules import Rule, answer_place, header_place, pairs
 from wsprobe.wording import what_stands_between
 
 RULE = Rule(__name__, needs=pairs, rank=5)

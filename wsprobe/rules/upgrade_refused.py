@@ -11,9 +11,9 @@ Good:
 
 from collections.abc import Iterator
 
+from wsprobe.judging import Rule, answer_place, answers, observe_beyond, origin_places, where_else
 from wsprobe.model import Confidence, Finding
 from wsprobe.path import Origin, Path, Reach, code_of
-from wsprobe.rules import Rule, answer_place, answers, observe_beyond, origin_places, where_else
 from wsprobe.rules.redirected import target
 from wsprobe.wording import stretch
 

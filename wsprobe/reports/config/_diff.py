@@ -17,14 +17,11 @@ def prediction(page: Page, one: Prediction) -> None:
     for edit in _gone(one):
         _line(page, CHANGES[Change.REMOVED], f"{edit.name}: {edit.before}", edit)
     for timeout in one.timeouts:
-        page.beside(
-            [("    ", ""), (fitted(duration(timeout), page.width - 26), "")], at(timeout.place, "default"), under=6
-        )
+        page.told([("    ", "")], duration(timeout), "", at(timeout.place, "default"))
         if timeout.ends and timeout.seconds is not None:
             page.wrapped(timeout.ends, 6, "dim")
     for unknown in one.unknown:
-        text = fitted(f"{unknown.what}: not known, {unknown.why}", page.width - 24)
-        page.beside([("  ? ", "warning"), (text, "")], at(unknown.place, ""), under=6)
+        page.told([("  ? ", "warning")], f"{unknown.what}: not known, {unknown.why}", "", at(unknown.place, ""))
     for assumed in one.assumed:
         page.add(("    ", ""), (fitted(f"assumed: {assumed}", page.width - 4), "dim"))
 

@@ -72,6 +72,21 @@ class Page:
             lead = label if number == 0 else ("", "")
             self.add(lead, (" " * (indent - cells(lead[0])), ""), (line, style))
 
+    def told(self, lead: Iterable[Span], text: str, style: str, right: Span) -> None:
+        """A text behind its lead, in as many lines as it takes, with something at the right edge of the last."""
+        lead = list(lead)
+        indent = sum(cells(part) for part, _ in lead)
+        lines = textwrap.wrap(visible(text), max(20, self.width - indent), break_on_hyphens=False) or [""]
+        for line in lines[:-1]:
+            self.add(*lead, (line, style))
+            lead = self._below(lead)
+        self.beside([*lead, (lines[-1], style)], right, under=indent)
+
+    @staticmethod
+    def _below(lead: list[Span]) -> list[Span]:
+        """What stands before the second line: the stem of the tree goes on, a sign does not."""
+        return [(text if "│" in text else " " * cells(text), style) for text, style in lead]
+
     def _painted(self, text: str, style: str) -> str:
         return f"\x1b[{STYLES[style]}m{text}\x1b[0m" if self._colour and style and text.strip() else text
 

@@ -13,9 +13,11 @@ CHANGES: dict[Change, Span] = {
 }
 
 
-def at(place: Line | None, otherwise: str) -> Span:
-    """Where something is written, or the word for what stands in no line."""
-    return (fitted(f"{place.path}:{place.line}", 40), "place") if place else (otherwise, "dim")
+def at(place: Line | None, otherwise: str, beneath: str = "") -> Span:
+    """Where something is written, or the word for what stands in no line; only the line below a file's own name."""
+    if place is None:
+        return otherwise, "dim"
+    return fitted(f"{'' if place.path == beneath else place.path}:{place.line}", 40), "place"
 
 
 def duration(timeout: Timeout) -> str:

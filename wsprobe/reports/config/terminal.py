@@ -3,7 +3,7 @@
 Nothing of a config is markup here: every text is escaped by `visible` before it is shown.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from wsprobe.credentials import is_secret_name
@@ -15,7 +15,7 @@ from wsprobe.inspection import (
     HeaderEdit,
     Inspection,
     RouteView,
-    Timeout,
+    Timer,
     Unknown,
 )
 from wsprobe.parts import Line, Severity
@@ -36,17 +36,21 @@ _HANDLINGS: dict[Handling, Span] = {
     Handling.HANGS: ("✗ hangs", "error"),
     Handling.UNKNOWN: ("? unknown", "warning"),
 }
+_NO_SIGN: Span = (" ", "")
 _TELLING = frozenset({"host", "upgrade", "connection", "origin"})
 
 
 def render(inspection: Inspection, *, width: int = 100, colour: bool = False) -> str:
     """An inspection in `width` columns (60 to 160); without `colour` it holds no escape sequence at all."""
     page = Page(width, colour=colour)
+    left = list(inspection.findings)
     for config in inspection.configs:
         _config(page, config, inspection)
-    for finding in inspection.findings:
-        page.blank()
-        _finding(page, finding)
+        own = [finding for finding in left if finding.place.path in config.files]
+        left = [finding for finding in left if finding not in own]
+        for finding in own:
+            page.blank()
+            _finding(page, finding)
     _silenced(page, inspection)
     if inspection.prediction:
         page.blank()
@@ -77,7 +81,7 @@ def _config(page: Page, config: ConfigView, inspection: Inspection) -> None:
         page.add(("  ", ""), (f"and {len(routes) - _MOST_ROUTES} more routes: --format json has them all", "dim"))
     if not routes:
         page.add(("  no route", "dim"))
-    _unread(page, [one for one in inspection.unread if one.place is None or one.place.path in config.files])
+    _unread(page, config, [one for one in inspection.unread if one.place is None or one.place.path in config.files])
 
 
 def _route(page: Page, route: RouteView, *, last: bool) -> None:
@@ -88,48 +92,49 @@ def _route(page: Page, route: RouteView, *, last: bool) -> None:
     match = fitted(route.match, max(room - cells(upstream), room // 2))
     to = fitted(upstream, room - cells(match)) if upstream else ""
     page.beside([("  └─ " if last else "  ├─ ", "dim"), (match, "bold"), (to, "")], sign, under=5)
-    for edit in _shown_edits(route):
-        _edit(page, edit, stem)
-    for timeout in route.timeouts:
-        _timeout(page, timeout, stem)
-    for word in (*route.auth, *route.limits):
-        page.add((stem, "dim"), (f"    {fitted(word, page.width - 8)}", "dim"))
+    for text, lead, style, place in _told(route):
+        page.told([(stem, "dim"), (f"  {lead[0]} ", lead[1])], text, style, at(place, "default", route.config))
+    unknown = [one.what for one in route.unknown if one.place is None]
+    if unknown:
+        page.told(
+            [(stem, "dim"), ("  ? ", "warning")], f"not known here: {', '.join(unknown)}", "dim", ("default", "dim")
+        )
+
+
+def _told(route: RouteView) -> Iterator[tuple[str, Span, str, Line | None]]:
+    """What lines of the config do, and of the proxy's own doing what matters to a WebSocket."""
+    edits = [one for one in route.edits if one.place or one.name.lower() in _TELLING or is_secret_name(one.name)]
+    for edit in edits[:_MOST_EDITS]:
+        yield _edit(edit), CHANGES[edit.kind], "", edit.place
+    if len(edits) > _MOST_EDITS:
+        yield f"and {len(edits) - _MOST_EDITS} more edits: --format json has them all", _NO_SIGN, "dim", None
     for unknown in route.unknown:
-        said = fitted(f"{unknown.what}: {unknown.why}", page.width - 10)
-        page.beside([(stem, "dim"), ("  ? ", "warning"), (said, "")], at(unknown.place, ""), under=8)
+        if unknown.place:
+            yield f"{unknown.what}: {unknown.why}", ("?", "warning"), "", unknown.place
+    for timeout in route.timeouts:
+        ends = timeout.applies and timeout.seconds is not None and timeout.kind is not Timer.HANDSHAKE
+        if timeout.place or ends:
+            yield duration(timeout), _NO_SIGN, "" if timeout.applies else "dim", timeout.place
+    for remark in (*route.auth, *(limit for limit in route.limits if limit.place)):
+        yield remark.text, _NO_SIGN, "", remark.place
 
 
-def _shown_edits(route: RouteView) -> list[HeaderEdit]:
-    """What lines of the config do, and of the proxy's own edits those of headers that matter to a handshake."""
-    shown = [edit for edit in route.edits if edit.place or edit.name.lower() in _TELLING or is_secret_name(edit.name)]
-    return shown[:_MOST_EDITS]
+def _edit(edit: HeaderEdit) -> str:
+    match edit.kind:
+        case Change.REMOVED:
+            return edit.name
+        case Change.RENAMED:
+            return f"{edit.name} → {edit.after}"
+        case Change.MERGED:
+            return f"{edit.name}: its lines become one"
+    return f"{edit.name}: {edit.after}"
 
 
-def _edit(page: Page, edit: HeaderEdit, stem: str) -> None:
-    sign = CHANGES[edit.kind]
-    place = at(edit.place, "default")
-    room = page.width - cells(stem) - 6 - cells(place[0])
-    text = {
-        Change.ADDED: f"{edit.name}: {edit.after}",
-        Change.REMOVED: edit.name,
-        Change.RENAMED: f"{edit.name} → {edit.after}",
-        Change.MERGED: f"{edit.name}: its lines are one",
-    }.get(edit.kind, f"{edit.name}: {edit.after}")
-    page.beside([(stem, "dim"), (f"  {sign[0]} ", sign[1]), (fitted(text, room), "")], place, under=8)
-
-
-def _timeout(page: Page, timeout: Timeout, stem: str) -> None:
-    place = at(timeout.place, "default")
-    text = duration(timeout)
-    room = page.width - cells(stem) - 6 - cells(place[0])
-    style = "" if timeout.applies else "dim"
-    page.beside([(stem, "dim"), ("    ", ""), (fitted(text, room), style)], place, under=8)
-
-
-def _unread(page: Page, unread: Sequence[Unknown]) -> None:
+def _unread(page: Page, config: ConfigView, unread: Sequence[Unknown]) -> None:
     for one in unread[:_MOST_EDITS]:
-        text = fitted(f"not understood: {one.what}: {one.why}", page.width - 22)
-        page.beside([("  ? ", "warning"), (text, "dim")], at(one.place, ""), under=4)
+        page.told(
+            [("  ? ", "warning")], f"not understood: {one.what}: {one.why}", "dim", at(one.place, "", config.path)
+        )
     if len(unread) > _MOST_EDITS:
         page.add((f"  and {len(unread) - _MOST_EDITS} more that were not understood", "dim"))
 

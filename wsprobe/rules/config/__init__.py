@@ -6,15 +6,16 @@ over it (`Passage`). Rules are found by their folder, as those over traces are: 
 
 import pkgutil
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from itertools import groupby
 from types import ModuleType
 
+from wsprobe.frozen import dataclass
 from wsprobe.inspection import ConfigFinding
 from wsprobe.lb.model import Config
-from wsprobe.model import Line, Severity
+from wsprobe.parts import Line, Severity
 from wsprobe.rules.config._intent import Intent, Level, intent_elsewhere, intents
 from wsprobe.rules.config._passage import Asked, Passage, opened
 

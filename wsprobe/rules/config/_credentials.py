@@ -2,7 +2,7 @@
 
 from wsprobe.lb.expressions import Subject
 from wsprobe.lb.model import Effect, Gate
-from wsprobe.model import Severity
+from wsprobe.parts import Severity
 from wsprobe.rules.config._intent import Intent, Level
 from wsprobe.rules.config._passage import Passage
 

@@ -7,12 +7,14 @@ anything else in the config could be the way of a WebSocket.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import IntEnum
 
+from wsprobe.frozen import dataclass
 from wsprobe.inspection import Handling
 from wsprobe.lb.expressions import All, Condition, How, Of, OneOf, Subject, Test
 from wsprobe.lb.model import Edit, Named, Op
+from wsprobe.patterns import lazy
 from wsprobe.rules.config._passage import HANDSHAKE, Passage
 
 
@@ -37,26 +39,26 @@ class Intent:
     alone: bool = False
 
 
-_NAMED = re.compile(
+_NAMED = lazy(
     r"(?:^|[^a-z0-9])(?:wss?|web_?sockets?|socket\.?io|sockjs(?:-node)?|engine\.?io|signalr|websockify|cable|action_?cable"
     r"|hmr|live_?reload|phoenix|graphql-?ws|mqtt|stomp|xmpp-websocket|ws[_-][a-z0-9_-]+|[a-z0-9]+[_-]wss?)(?:[^a-z0-9]|$)"
     r"|websocket",
     re.IGNORECASE,
 )
-_MAYBE = re.compile(
+_MAYBE = lazy(
     r"(?:^|[^a-z0-9])(?:sockets?|hubs?|live|streams?|streaming|realtime|real-time|subscriptions?|graphql|events?"
     r"|notifications?|chat|terminal|tty|vnc|novnc)(?:[^a-z0-9]|$)",
     re.IGNORECASE,
 )
-_OTHER = re.compile(
+_OTHER = lazy(
     r"(?:^|[^a-z0-9])(?:static|assets?|media|uploads?|downloads?|files?|images?|img|css|js|fonts?|favicon\.?(?:ico)?"
     r"|robots\.?(?:txt)?|sitemap|metrics|prometheus|health|healthz|healthcheck|ping|ready|readyz|livez|status|stats"
     r"|\.?well-known|acme-challenge|docs?|swagger|openapi|oauth2?|login|logout|auth|saml|error|50x\.html"
     r"|manifest|themes?)(?:[^a-z0-9]|$)",
     re.IGNORECASE,
 )
-_CHECKED = re.compile(r"/(?:health(?:z|check)?|metrics|stats|status|ready(?:z)?|livez)/?$", re.IGNORECASE)
-_LEADS = re.compile(r"\w+://([^\s;\"']+)")
+_CHECKED = lazy(r"/(?:health(?:z|check)?|metrics|stats|status|ready(?:z)?|livez)/?$", re.IGNORECASE)
+_LEADS = lazy(r"\w+://([^\s;\"']+)")
 _ASKS = frozenset({"upgrade", "connection", *(name.lower() for name in HANDSHAKE)})
 
 

@@ -5,12 +5,12 @@ it pass, so that what comes after one can be seen. Size limits and what an authe
 their own.
 """
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 
-from wsprobe.headers import is_credential
+from wsprobe.credentials import is_secret_name
+from wsprobe.frozen import dataclass
 from wsprobe.inspection import Change, Handling, HeaderEdit, Prediction, Timeout, Timer, Unknown
 from wsprobe.lb.expressions import NEVER, How, Of, Subject, Test, holds
 from wsprobe.lb.model import (
@@ -25,7 +25,8 @@ from wsprobe.lb.model import (
     Step,
 )
 from wsprobe.lb.predict import Request, Run, carry, predict, steps_of, upgrade
-from wsprobe.model import Header, Line
+from wsprobe.parts import Header, Line
+from wsprobe.patterns import lazy
 
 HOST = "app.example.com"
 
@@ -46,7 +47,7 @@ HANDSHAKE = ("Sec-WebSocket-Key", "Sec-WebSocket-Version", "Sec-WebSocket-Protoc
 
 _PATHS = frozenset({Subject.PATH, Subject.RAW_PATH, Subject.TARGET, Subject.VARIABLE})
 _BEGINNINGS = frozenset({How.PREFIX, How.EQUALS, How.REGEX})
-_BEGINNING = re.compile(r"\^?(/[\w./-]*)")
+_BEGINNING = lazy(r"\^?(/[\w./-]*)")
 _MOST_TARGETS = 16
 _ONLY_UPGRADES = frozenset({"upgrade", "connection", *(name.lower() for name in HANDSHAKE)})
 
@@ -244,7 +245,7 @@ def asking(listener: Listener, route: Route, asked: Asked) -> Request:
 def credentials(passage: Passage) -> list[str]:
     """The headers of the upgrade that say who the client is."""
     names = dict.fromkeys(name for name, _ in passage.request.headers)
-    return [name for name in names if is_credential(name) and not name.lower().startswith("sec-websocket-")]
+    return [name for name in names if is_secret_name(name) and not name.lower().startswith("sec-websocket-")]
 
 
 def listed(words: list[str]) -> str:

@@ -23,7 +23,7 @@ Good (nginx):
 from collections.abc import Iterator
 
 from wsprobe.inspection import ConfigFinding, Handling
-from wsprobe.model import Severity
+from wsprobe.parts import Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
 from wsprobe.rules.config._pages import NGINX_WEBSOCKET, REQUEST_HEADERS
 

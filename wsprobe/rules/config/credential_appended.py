@@ -26,7 +26,7 @@ from collections.abc import Iterator
 
 from wsprobe.inspection import ConfigFinding
 from wsprobe.lb.model import Op
-from wsprobe.model import Severity
+from wsprobe.parts import Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
 from wsprobe.rules.config._pages import REQUEST_HEADERS
 

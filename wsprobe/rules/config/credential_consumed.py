@@ -26,7 +26,7 @@ from collections.abc import Iterator
 
 from wsprobe.inspection import ConfigFinding
 from wsprobe.lb.model import Effect, Gate
-from wsprobe.model import Line, Severity
+from wsprobe.parts import Line, Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
 from wsprobe.rules.config._credentials import consumed, severity
 from wsprobe.rules.config._pages import APACHE, ENVOY, NGINX_PROXY, TRAEFIK

@@ -62,7 +62,7 @@ from collections.abc import Iterator
 
 from wsprobe.inspection import Change, ConfigFinding, HeaderEdit
 from wsprobe.lb.model import Edit, Every, Nominated, Op
-from wsprobe.model import Severity
+from wsprobe.parts import Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
 from wsprobe.rules.config._credentials import FROM_ELSEWHERE, PASS_ON, consumed, severity
 from wsprobe.rules.config._pages import REQUEST_HEADERS

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 
 from wsprobe.inspection import ConfigFinding, Handling
 from wsprobe.lb.model import Named
-from wsprobe.model import Severity
+from wsprobe.parts import Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
 from wsprobe.rules.config._pages import APACHE, CADDY_PROXY, NGINX_CORE, TRAEFIK_HEADERS
 

@@ -17,11 +17,11 @@ Good (caddy):
 
 from collections.abc import Iterator
 
+from wsprobe.durations import seconds
 from wsprobe.inspection import ConfigFinding, Timer
-from wsprobe.model import Severity
+from wsprobe.parts import Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
 from wsprobe.rules.config._pages import CADDY_PROXY, ENVOY_TIMEOUTS
-from wsprobe.wording import seconds
 
 RULE = ConfigRule(__name__, {"envoy": ENVOY_TIMEOUTS, "caddy": f"{CADDY_PROXY}#streaming"})
 

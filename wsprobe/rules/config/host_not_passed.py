@@ -26,7 +26,8 @@ import re
 from collections.abc import Iterator
 
 from wsprobe.inspection import ConfigFinding, Handling
-from wsprobe.model import Severity
+from wsprobe.parts import Severity
+from wsprobe.patterns import lazy
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
 from wsprobe.rules.config._pages import APACHE, CADDY_PROXY, ENVOY, NGINX_PROXY, REQUEST_HEADERS, TRAEFIK
 
@@ -50,7 +51,7 @@ _FIX = {
     "apache": "Write `ProxyPreserveHost On`.",
     "traefik": "Write `passHostHeader: true`, which is the default.",
 }
-_ADDRESS = re.compile(r"[\d.]+(?::\d+)?|\[[0-9a-f:.]+\](?::\d+)?|localhost(?::\d+)?", re.IGNORECASE)
+_ADDRESS = lazy(r"[\d.]+(?::\d+)?|\[[0-9a-f:.]+\](?::\d+)?|localhost(?::\d+)?", re.IGNORECASE)
 
 
 def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:

@@ -16,7 +16,7 @@ Good (caddy):
 from collections.abc import Iterator
 
 from wsprobe.inspection import ConfigFinding
-from wsprobe.model import Severity
+from wsprobe.parts import Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
 from wsprobe.rules.config._pages import CADDY_PROXY, ENVOY_UPGRADES, HAPROXY, NGINX_PROXY
 

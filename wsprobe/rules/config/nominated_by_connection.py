@@ -22,10 +22,10 @@ Good (nginx):
 
 from collections.abc import Iterator
 
-from wsprobe.headers import is_credential
+from wsprobe.credentials import is_secret_name
 from wsprobe.inspection import ConfigFinding
 from wsprobe.lb.expressions import Of
-from wsprobe.model import Severity
+from wsprobe.parts import Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
 from wsprobe.rules.config._pages import REQUEST_HEADERS
 from wsprobe.rules.config._passage import listed, parts
@@ -44,14 +44,14 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
     tokens = {token.strip() for value in passage.arrived("Connection") or () for token in value.split(",")}
     named = sorted(token for token in tokens if token.lower() not in _OWN)
     if named:
-        grave = any(is_credential(token) for token in named)
+        grave = any(is_secret_name(token) for token in named)
         yield RULE.finding(
             passage,
             f"Connection names {listed(named)} here: the next hop takes that for a header of this hop alone and "
             "deletes it (RFC 9110, 7.6.1).",
             severity=Severity.ERROR if grave else Severity.WARNING,
             place=last.place,
-            header=next((token for token in named if is_credential(token)), named[0]),
+            header=next((token for token in named if is_secret_name(token)), named[0]),
             fix="Let Connection say upgrade and nothing else.",
         )
     elif any(isinstance(part, Of) and part.name.lower() == "connection" for part in parts(last.value)):

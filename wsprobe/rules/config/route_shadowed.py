@@ -19,7 +19,7 @@ Good (apache):
 from collections.abc import Iterator
 
 from wsprobe.inspection import ConfigFinding, Handling
-from wsprobe.model import Message, Severity
+from wsprobe.parts import Message, Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
 from wsprobe.rules.config._pages import APACHE, ENVOY, HAPROXY, NGINX_CORE, TRAEFIK
 

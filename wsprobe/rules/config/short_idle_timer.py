@@ -55,12 +55,12 @@ Good (apache):
 
 from collections.abc import Iterator
 
+from wsprobe.durations import seconds
 from wsprobe.inspection import ConfigFinding, Timeout, Timer
-from wsprobe.model import Severity
+from wsprobe.parts import Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
 from wsprobe.rules.config._pages import APACHE, CADDY_PROXY, ENVOY_TIMEOUTS, HAPROXY, NGINX_PROXY
 from wsprobe.rules.config._timers import ENOUGH, SHORTEST_PING
-from wsprobe.wording import seconds
 
 RULE = ConfigRule(
     __name__,

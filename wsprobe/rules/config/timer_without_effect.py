@@ -18,12 +18,12 @@ Good (apache):
 
 from collections.abc import Iterator
 
+from wsprobe.durations import seconds
 from wsprobe.inspection import ConfigFinding, Handling, Timer
-from wsprobe.model import Severity
+from wsprobe.parts import Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
 from wsprobe.rules.config._pages import APACHE, CADDY_OPTIONS, ENVOY_TIMEOUTS, HAPROXY, NGINX_PROXY, TRAEFIK
 from wsprobe.rules.config._timers import ENOUGH
-from wsprobe.wording import seconds
 
 RULE = ConfigRule(
     __name__,

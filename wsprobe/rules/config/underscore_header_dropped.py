@@ -49,7 +49,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from wsprobe.inspection import ConfigFinding, Prediction
-from wsprobe.model import Line, Severity
+from wsprobe.parts import Line, Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
 from wsprobe.rules.config._pages import CADDY_PROXY, ENVOY, NGINX_CORE
 

@@ -46,7 +46,7 @@ from collections.abc import Iterator
 
 from wsprobe.inspection import ConfigFinding, Handling
 from wsprobe.lb.model import Answer, Spoil
-from wsprobe.model import Line, Severity
+from wsprobe.parts import Line, Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
 from wsprobe.rules.config._pages import APACHE, CADDY_PROXY, ENVOY_UPGRADES, HAPROXY, NGINX_WEBSOCKET, TRAEFIK
 
