@@ -131,7 +131,7 @@ def _by_the_others(passage: Passage, others: _Others) -> Intent:
 
 
 def _word(found: re.Match[str]) -> str:
-    return found.group().strip("/^$ ()\"'.:-")
+    return re.sub(r"^\W+|\W+$", "", found.group())
 
 
 def _written(passage: Passage) -> Iterator[str]:

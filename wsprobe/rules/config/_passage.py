@@ -46,6 +46,9 @@ CARRIED: tuple[Header, ...] = (
 HANDSHAKE = ("Sec-WebSocket-Key", "Sec-WebSocket-Version", "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions")
 
 _PATHS = frozenset({Subject.PATH, Subject.RAW_PATH, Subject.TARGET, Subject.VARIABLE})
+_UPSTREAM_APART = frozenset({"envoy", "haproxy", "traefik"})
+"""Where the upstream stands in a section of its own, which many routes share."""
+
 _BEGINNINGS = frozenset({How.PREFIX, How.EQUALS, How.REGEX})
 _BEGINNING = lazy(r"\^?(/[\w./-]*)")
 _MOST_TARGETS = 16
@@ -165,8 +168,10 @@ class Passage:
 
     @property
     def where(self) -> Line:
-        """The line that leads to the upstream, or that of the route: where a default is told."""
-        return (self.route.upstream and self.route.upstream.place) or self.route.place
+        """Where a default is told: the line of the route, or the one in it that leads to the upstream."""
+        upstream = self.route.upstream
+        apart = self.config.kind in _UPSTREAM_APART
+        return upstream.place if upstream and upstream.place and not apart else self.route.place
 
     def elsewhere(self) -> Iterator["Passage"]:
         """The same route with other request targets, those that conditions of its steps look for."""

@@ -42,13 +42,13 @@ _FIX = {
 def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
     """One where an upgrade would have to travel in HTTP/2."""
     upstream = passage.route.upstream
-    if intent.level is Level.NOT or upstream is None or upstream.protocol not in {"h2", "h2c"}:
+    if intent.level < Level.LIKELY or upstream is None or upstream.protocol not in {"h2", "h2c"}:
         return
     yield RULE.finding(
         passage,
         "The upstream is spoken to in HTTP/2: an upgrade arrives as an extended CONNECT (RFC 8441) or not at all, and "
         "a server of HTTP/1.1 never gets it.",
-        severity=Severity.ERROR if intent.level is Level.SURE or intent.level is Level.LIKELY else Severity.WARNING,
+        severity=Severity.ERROR if intent.level is Level.SURE else Severity.WARNING,
         place=upstream.protocol_place,
         related=[upstream.place],
         fix=_FIX.get(passage.config.kind),

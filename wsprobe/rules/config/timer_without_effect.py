@@ -46,6 +46,9 @@ _FIX = {
 }
 
 
+_OVER_WITH_THE_ANSWER = frozenset({("envoy", "timeout")})
+"""Timers of the answer that people take for timers of the whole connection."""
+
 _SERVES = {"haproxy": "timeout tunnel"}
 """The timer that is made for tunnels: where it is in force, the others are right to stand back."""
 
@@ -58,18 +61,19 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
     first = applying[0] if applying else None
     own = _SERVES.get(passage.config.kind)
     for timer in passage.route.timeouts:
-        if timer.applies or timer.place is None or timer.kind is Timer.HANDSHAKE or (first and first.name == own):
+        over = timer.kind is Timer.HANDSHAKE and (passage.config.kind, timer.name) in _OVER_WITH_THE_ANSWER
+        if not over and (timer.applies or timer.kind is Timer.HANDSHAKE):
             continue
-        lasting = timer.seconds is None or timer.seconds >= ENOUGH
-        vain = lasting and first is not None and (timer.seconds or ENOUGH) > (first.seconds or 0)
-        if own and not vain:
+        if timer.place is None or not timer.seconds:
             continue
-        told = "never fires" if timer.seconds is None else seconds(timer.seconds)
+        vain = first is not None and timer.seconds >= ENOUGH and timer.seconds > (first.seconds or 0)
+        if own and (not vain or (first and first.name == own)):
+            continue
         force = f"; {first.name} ends it after {seconds(first.seconds or 0)} of silence" if first else ""
         yield RULE.finding(
             passage,
-            f"{timer.name} ({told}) does nothing to an upgraded connection: {timer.why or 'it counts before the 101'}"
-            f"{force}.",
+            f"{timer.name} ({seconds(timer.seconds)}) does nothing to an upgraded connection: "
+            f"{timer.why or 'it is over with the 101'}{force}.",
             severity=Severity.WARNING if vain else Severity.NOTE,
             place=timer.place,
             related=[first.place if first else None, passage.where],

@@ -81,7 +81,7 @@ _SETS = ("proxy_set_header", "RequestHeader")
 
 def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
     """One where the upgrade is dropped or refused on a route that is meant for it."""
-    if intent.level < Level.LIKELY or not passage.arrives:
+    if intent.level < Level.LIKELY or _http2(passage) or not passage.arrives:
         return
     match passage.handling:
         case Handling.DROPPED if not any(_about_upgrade(lost.edit.which) for lost in passage.route.lost):
@@ -131,6 +131,11 @@ def _dropped(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
         said = f"Upgrade is not passed on, so the upstream sees a plain request ({intent.why})."
         fix = _FIX.get(passage.config.kind, "")
     yield RULE.finding(passage, said, severity=_severity(intent), place=place, header="Upgrade", fix=fix)
+
+
+def _http2(passage: Passage) -> bool:
+    """Whether the upstream is spoken to in HTTP/2, which is a fault of its own."""
+    return passage.route.upstream is not None and passage.route.upstream.protocol in {"h2", "h2c"}
 
 
 def _set_for_nobody(passage: Passage) -> Line | None:
