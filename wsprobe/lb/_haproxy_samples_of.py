@@ -12,10 +12,10 @@ def sampled(condition: Condition) -> tuple[str, str | None]:
     target, host = "/", None
     for test in _tests(condition, 0):
         subject = _subject(test.value)
-        if isinstance(subject, str):
+        if subject == "host":
             host = host or _text(test, "", "x")
         elif subject in _PATHS:
-            found = _text(test, "/", "ws")
+            found = _text(test, "/", "x")
             target = found if target == "/" and found.startswith(("/", "http")) else target
     return target, host or None
 

@@ -1,0 +1,197 @@
+"""Rules on configs: what must fire and at which line, what must stay silent, and that each explains itself.
+
+`tests/rules_config/RULE/` holds a config a file, named by verdict and kind: `bad-nginx-…` makes that rule fire at the
+line that ends with `# here` (or follows one that says only that) and nowhere else, `ok-nginx-…` keeps it silent. What
+the user told beside it stands in a first line such as `# asked: ping=30`.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wsprobe.inspection import ConfigFinding
+from wsprobe.lb import kinds, reader
+from wsprobe.lb.source import from_text
+from wsprobe.model import Severity
+from wsprobe.rules.config import Asked, judge, load, names, text
+
+CASES = Path(__file__).parent / "rules_config"
+FIELDS: dict[str, Callable[[str], Any]] = {
+    "ping": float,
+    "token": int,
+    "headers": lambda word: (word,),
+    "paths": lambda word: (word,),
+}
+DOCUMENTED = re.compile(r"(?m)^(Bad|Good) \((\w+)\):\n((?:(?:    .*)?(?:\n|\Z))+)")
+
+
+@dataclass(frozen=True)
+class Case:
+    rule: str
+    path: Path
+
+    @property
+    def kind(self) -> str:
+        return self.path.name.split("-")[1].partition(".")[0]
+
+    @property
+    def text(self) -> str:
+        return self.path.read_text()
+
+    @property
+    def asked(self) -> Asked:
+        told = re.match(r"# asked: (\w+)=(\S+)", self.text)
+        return Asked(**{told[1]: FIELDS[told[1]](told[2])}) if told else Asked()
+
+    @property
+    def expected(self) -> set[int]:
+        """The lines that are marked."""
+        lines = self.text.splitlines()
+        marked = (number for number, line in enumerate(lines, 1) if line.endswith("# here"))
+        return {number + (lines[number - 1].strip() == "# here") for number in marked}
+
+    def __str__(self) -> str:
+        return f"{self.rule}/{self.path.stem}"
+
+
+def found(kind: str, config: str, rule: str, asked: Asked | None = None) -> list[ConfigFinding]:
+    read = reader(kind).read(from_text(config, "case"))
+    assert not read.problems, read.problems
+    return [finding for finding in judge([read], asked) if finding.rule == rule]
+
+
+def collected() -> list[Case]:
+    """All cases; a rule without a bad and an ok one ends the collection, and so does a folder that is no rule's."""
+    cases = []
+    for rule in names():
+        folder = CASES / rule.replace("-", "_")
+        for verdict in ("bad", "ok"):
+            files = sorted(folder.glob(f"{verdict}-*"))
+            assert files, f"{rule} has no {verdict}-KIND-* in {folder}"
+            cases += [Case(rule, file) for file in files]
+    known = {case.path for case in cases}
+    stray = [file for file in CASES.rglob("*") if file.is_file() and file not in known]
+    assert not stray, f"no rule's cases: {stray}"
+    assert all(case.kind in kinds() for case in cases), {case.kind for case in cases} - set(kinds())
+    return cases
+
+
+ALL = collected()
+
+
+@pytest.mark.parametrize("case", [case for case in ALL if case.path.name.startswith("bad-")], ids=str)
+def test_a_bad_case_makes_its_rule_fire_at_the_marked_line(case: Case) -> None:
+    findings = found(case.kind, case.text, case.rule, case.asked)
+    assert case.expected, "a bad case marks its line"
+    assert {finding.place.line for finding in findings} == case.expected, findings
+
+
+@pytest.mark.parametrize("case", [case for case in ALL if case.path.name.startswith("ok-")], ids=str)
+def test_an_ok_case_keeps_its_rule_silent(case: Case) -> None:
+    assert found(case.kind, case.text, case.rule, case.asked) == []
+
+
+# What a finding holds.
+
+
+@pytest.mark.parametrize("case", ALL, ids=str)
+def test_a_finding_says_where_what_and_what_to_do(case: Case) -> None:
+    for finding in found(case.kind, case.text, case.rule, case.asked):
+        route, colon, said = finding.message.partition(": ")
+        assert route
+        assert colon
+        assert said[0].isupper() or said.split()[0] in case.text
+        assert said.endswith(".")
+        assert len(said) <= 400
+        assert finding.fix
+        assert finding.url is None or finding.url.startswith("https://")
+        assert 0 < finding.place.line <= len(case.text.splitlines())
+        assert finding.place.text == case.text.splitlines()[finding.place.line - 1].strip()
+
+
+SECRETS = ("dXNlcjpwdw", "s3cr3t")
+
+
+@pytest.mark.parametrize("case", ALL, ids=str)
+def test_no_message_holds_a_value_of_the_config(case: Case) -> None:
+    for finding in found(case.kind, case.text, case.rule, case.asked):
+        said = f"{finding.message} {finding.fix}"
+        assert not any(secret in said for secret in SECRETS)
+        assert "canary" not in said
+
+
+def test_one_fault_of_one_line_is_one_finding_however_many_routes_it_touches() -> None:
+    locations = "".join(f"location /ws{n} {{ proxy_pass http://127.0.0.1:9000; }}\n" for n in range(5))
+    config = (
+        "server { listen 80; proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade;\n"
+        'proxy_set_header Connection "upgrade";\nproxy_set_header Authorization "";\n' + locations + "}"
+    )
+    findings = found("nginx", config, "credential-removed")
+    assert [finding.place.line for finding in findings] == [3]
+    assert " and 2 more: " in findings[0].message
+
+
+# What a rule says of itself.
+
+
+def examples(rule: str) -> Iterator[tuple[str, str, str]]:
+    """The verdict, the kind and the config of each example in a rule's text."""
+    for verdict, kind, block in DOCUMENTED.findall((load(rule).__doc__ or "") + "\n"):
+        yield verdict, kind, re.sub(r"(?m)^    ", "", block)
+
+
+@pytest.mark.parametrize("rule", names())
+def test_a_rule_explains_itself_with_a_bad_and_a_good_example(rule: str) -> None:
+    doc = (load(rule).__doc__ or "").strip()
+    first, _, rest = doc.partition("\n")
+    assert first.endswith(".")
+    assert len(first) <= 120
+    assert not rest.partition("\n")[0].strip(), "the first sentence stands alone"
+    verdicts = [verdict for verdict, _, _ in examples(rule)]
+    assert verdicts == ["Bad", "Good"] * (len(verdicts) // 2)
+    assert verdicts
+    assert text(rule).startswith(f"{rule}\n\n{first}")
+
+
+@pytest.mark.parametrize(
+    ("rule", "verdict", "kind", "config"),
+    [
+        pytest.param(rule, *example, id=f"{rule} {example[0]} {example[1]} {number}")
+        for rule in names()
+        for number, example in enumerate(examples(rule))
+    ],
+)
+def test_the_examples_of_a_rule_are_what_it_says(rule: str, verdict: str, kind: str, config: str) -> None:
+    wrapped = f"server {{\nlisten 80;\n{config}}}\n" if kind == "nginx" and not config.startswith("server") else config
+    assert bool(found(kind, wrapped, rule)) is (verdict == "Bad")
+
+
+@pytest.mark.parametrize("rule", names())
+def test_explain_prints_a_rule(rule: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from wsprobe.cli import main
+
+    assert main(["explain", rule]) == 0
+    assert capsys.readouterr().out == f"{text(rule)}\n"
+
+
+def test_a_rule_without_a_part_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = load("credential-removed")
+    load.cache_clear()
+    monkeypatch.delattr(module, "check")
+    with pytest.raises(TypeError, match="rule credential-removed lacks check"):
+        load("credential-removed")
+
+
+def test_no_rule_over_configs_is_called_as_one_over_traces() -> None:
+    from wsprobe import rules
+
+    assert not set(names()) & set(rules.names())
+
+
+def test_every_severity_is_reached_by_some_case() -> None:
+    findings = [finding for case in ALL for finding in found(case.kind, case.text, case.rule, case.asked)]
+    assert {finding.severity for finding in findings} == set(Severity)
