@@ -239,8 +239,8 @@ class Passage:
 
 def asking(listener: Listener, route: Route, asked: Asked) -> Request:
     """The upgrade of a client that was sent to a route."""
-    given = {name.lower() for name, _ in CARRIED}
-    more = tuple((name, "canary") for name in asked.headers if name.lower() not in given and name.lower() != "host")
+    given = {"host", *_ONLY_UPGRADES, *(name.lower() for name, _ in CARRIED)}
+    more = tuple((name, "canary") for name in asked.headers if name.lower() not in given)
     made = upgrade(route.sample, route.sample_host or HOST, (*CARRIED, *more))
     bind = next((bind for bind in sorted(listener.binds, key=lambda bind: not bind.tls)), None)
     scheme = None if bind is None else "https" if bind.tls else "http"
