@@ -102,12 +102,17 @@ def examine(
     return _veiled(inspection, configs, sources)
 
 
-def _veiled(inspection: Inspection, configs: Sequence[Config], sources: Mapping[str, Source]) -> Inspection:
+def veil_of(configs: Sequence[Config], sources: Mapping[str, Source]) -> Veil:
+    """What hides the secrets of configs in all that is shown of them."""
     known = chain(
         chain.from_iterable(secrets.values(source.text) for source in sources.values()),
         chain.from_iterable(map(secrets.of_model, configs)),
     )
-    veil = Veil(known)
+    return Veil(known)
+
+
+def _veiled(inspection: Inspection, configs: Sequence[Config], sources: Mapping[str, Source]) -> Inspection:
+    veil = veil_of(configs, sources)
     hidden = veil.hide(inspection)
     return replace(hidden, redactions=veil.manifest())
 

@@ -14,6 +14,7 @@ from wsprobe.lb.model import Config
 from wsprobe.lb.predict import Request, predict
 from wsprobe.model import Ending, Finding, Line, Message, Observation, Report
 from wsprobe.path import Path, code_of
+from wsprobe.veil import Veil
 
 _LOST = frozenset({Kind.REMOVED, Kind.ALTERED})
 _CHANGES = {
@@ -28,13 +29,17 @@ _SHARE, _SLACK = 0.1, 1.5
 _LONGEST = 120
 
 
-def meet(report: Report, configs: Sequence[Config]) -> Report:
-    """The report with the lines that predict its findings, and what config and observation do not have in common."""
+def meet(report: Report, configs: Sequence[Config], veil: Veil) -> Report:
+    """The report with the lines that predict its findings, and what config and observation do not have in common.
+
+    `veil` hides the secrets of the configs.
+    """
     path = Path(report.trace)
     asked = next((hop for hop in path.hops if hop.request), None)
     if asked is None or asked.request is None:
         return replace(report, config=("the configs were not used: no hop saw the head of the request",))
-    met = _Meeting(path, tuple(predict(config, _request(asked.request)) for config in configs))
+    predicted = tuple(veil.hide(predict(config, _request(asked.request))) for config in configs)
+    met = _Meeting(path, predicted)
     findings = tuple(met.with_lines(finding) for finding in report.findings)
     verdict = next((new for old, new in zip(report.findings, findings, strict=True) if old == report.verdict), None)
     return replace(report, findings=findings, verdict=verdict, config=tuple(met.said()))

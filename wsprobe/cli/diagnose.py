@@ -4,12 +4,14 @@ import argparse
 from pathlib import Path
 
 from wsprobe.cli import UsageError, gather, output
+from wsprobe.cli.configoptions import config_arguments, read_configs
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What may be asked."""
     parser.add_argument("records", metavar="RECORDS", nargs="+", type=Path, help="records files, or folders of them")
     parser.add_argument("--trace", metavar="ID", help="only the trace with this id (32 hex digits, or how it begins)")
+    config_arguments(parser)
     output.arguments(parser)
 
 
@@ -19,6 +21,7 @@ def run(options: argparse.Namespace) -> int:
     from wsprobe.join import join
 
     output.check(options)
+    configs = read_configs(options)
     found = gather.records(options.records)
     for file in gather.silent(path for path in options.records if not path.is_dir()):
         raise UsageError(f"{file}: empty: its recorder has seen no request; leave it out, or ask for its folder")
@@ -34,4 +37,4 @@ def run(options: argparse.Namespace) -> int:
             f"{'; ' + told if told else ''}"
         )
     reports = [diagnose(trace) for trace in chosen]
-    return output.write(reports[0] if len(reports) == 1 else collect(reports), options)
+    return output.write(configs.beside(reports[0] if len(reports) == 1 else collect(reports)), options)

@@ -76,12 +76,13 @@ def _inspect(options: argparse.Namespace) -> int:
     found = find(options.paths, way)
     inspection = examine(found.configs, found.sources, query, found.problems, found.passed_over)
     failed = _write(inspection, options)
-    for problem in (*map(_told, inspection.problems), *failed):
+    for problem in (*map(told, inspection.problems), *failed):
         print(f"wsprobe inspect: {one_line(problem)}", file=sys.stderr)
     return 2 if failed else inspection.status
 
 
-def _told(problem: Problem) -> str:
+def told(problem: Problem) -> str:
+    """A problem in one line: where, and what."""
     where = ":".join(str(part) for part in (problem.path, problem.line, problem.column) if part)
     return f"{where}: {problem.message}"
 
@@ -112,7 +113,7 @@ def _settled(options: argparse.Namespace) -> Configuration:
         "root": options.root,
     }
     settings = {name: value for name, value in given.items() if value}
-    return replace(found, **settings, versions={**found.versions, **_versions(options.lb_version)})
+    return replace(found, **settings, versions={**found.versions, **versions(options.lb_version)})
 
 
 def _rules(option: str, given: Sequence[str]) -> tuple[str, ...]:
@@ -127,15 +128,16 @@ def _rules(option: str, given: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def _versions(given: Sequence[str]) -> Mapping[str, str]:
-    versions = {}
+def versions(given: Sequence[str]) -> Mapping[str, str]:
+    """The versions of proxies by kind, as --lb-version tells them; UsageError where one cannot be."""
+    found = {}
     for each in given:
         kind, equals, version = each.partition("=")
         if not equals or kind not in kinds() or not _VERSION.fullmatch(version):
             known = ", ".join(kinds())
             raise UsageError(f"--lb-version {each[:80]!r}: it needs KIND=VERSION, as nginx=1.22; kinds are {known}")
-        versions[kind] = version
-    return versions
+        found[kind] = version
+    return found
 
 
 def _query(options: argparse.Namespace, settings: Configuration) -> "Query":

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsprobe.cli import asked, gather, output
+from wsprobe.cli.configoptions import config_arguments, read_configs
 from wsprobe.cli.controloptions import allowed, control_arguments
 from wsprobe.cli.headeroptions import NOT_IMITATED
 from wsprobe.cli.running import Run
@@ -33,6 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="records files or folders to join with (repeatable); their last lines are waited for, up to 2 s",
     )
+    config_arguments(parser)
     output.arguments(parser)
 
 
@@ -44,6 +46,7 @@ def run(options: argparse.Namespace) -> int:
         sys.stdout.write(asked.plan(attempt, options))
         return 0
     may = allowed(options, attempt)
+    configs = read_configs(options)
     gather.fingerprint_key()  # what cannot be used is told before anything is sent
     gather.records(options.records)
     run_ = Run(attempt, options, may)
@@ -58,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     if not run_.seen:
         return _INTERRUPTED
     found = gather.beside(run_.observations, [] if run_.interrupted else options.records)
-    status = output.write(_judged(run_, found), options)
+    status = output.write(configs.beside(_judged(run_, found)), options)
     return _INTERRUPTED if run_.interrupted or found.interrupted else status
 
 
