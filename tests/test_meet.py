@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import jwt
 import pytest
 
 from tests import backend, lab
@@ -13,7 +14,7 @@ from tests.lab.proxy import BASIC
 from tests.tracing import Document, Ran, refused, relay, run, trace
 
 pytestmark = pytest.mark.lab
-TOKEN = "opaque-token-of-the-test-0123456789"
+TOKEN = jwt.encode({"sub": "somebody"}, "a key of thirty-two octets or more", "HS256")
 
 
 @contextmanager
