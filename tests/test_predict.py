@@ -152,6 +152,22 @@ def test_what_connection_names_is_removed_as_it_stands_at_that_moment() -> None:
     assert got(ran(edit(Op.SET, "Connection", "Upgrade"), nominated, headers=headers), "authorization") == ["Bearer x"]
 
 
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [("Upgrade", []), ("close", [(Change.CHANGED, "Upgrade", "close")])],
+)
+def test_what_a_proxy_takes_off_and_puts_on_again_by_default_is_one_change(
+    value: str, told: list[tuple[Change, str, str]]
+) -> None:
+    off = Edit(op=Op.REMOVE, which=Named(("Connection",)))
+    on = Edit(op=Op.SET, which=Named(("Connection",)), value=Text(value))
+    found = ran(off, on)
+    assert got(found, "connection") == [value]
+    assert [(one.kind, one.before, one.after) for one in found.edits] == told
+    by_a_line = ran(off, edit(Op.SET, "Connection", value))
+    assert [one.kind for one in by_a_line.edits] == [Change.REMOVED, Change.ADDED]
+
+
 def test_edits_run_in_their_order_and_those_of_the_listener_first() -> None:
     found = predict(
         config(route(edit(Op.DEFAULT, "X-A", "route")), steps=(edit(Op.SET, "X-A", "listener"),)), upgrade("/")

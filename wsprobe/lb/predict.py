@@ -314,7 +314,7 @@ class Run:
             reached=reached,
             status=self.status,
             request=self._head(route) if going and route else None,
-            edits=tuple(self.edits),
+            edits=_net(self.edits),
             timeouts=tuple(timeout for timeout in route.timeouts if timeout.applies) if route and going else (),
             unknown=tuple(dict.fromkeys(unknown)),
             route=route.label if route else None,
@@ -558,6 +558,21 @@ def _told(edit: Edit, name: str, before: list[str], after: list[str]) -> HeaderE
         after=", ".join(after) if after else None,
         place=edit.place,
     )
+
+
+def _net(edits: list[HeaderEdit]) -> tuple[HeaderEdit, ...]:
+    """The edits, with what a proxy takes off and puts on again by default told as the one change that it is."""
+    found: list[HeaderEdit] = []
+    for edit in edits:
+        last = next((one for one in reversed(found) if one.name.lower() == edit.name.lower()), None)
+        again = edit.kind is Change.ADDED and last is not None and last.kind is Change.REMOVED
+        if not again or last is None or edit.place or last.place:
+            found.append(edit)
+        elif last.before == edit.after:
+            found.remove(last)
+        else:
+            found[found.index(last)] = replace(last, kind=Change.CHANGED, after=edit.after)
+    return tuple(found)
 
 
 def measured(measure: Measure, request: Request) -> int:
