@@ -31,6 +31,8 @@ _ESCAPED = lazy(r"""\\(["'\\trn])""")
 _ESCAPES = {"t": "\t", "r": "\r", "n": "\n"}
 _AFTER_QUOTE = frozenset(" \t\r\n;{)")
 _LUA = lazy(r"""--\[=*\[|--[^\n]*|\[=*\[|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|[{}]""", re.DOTALL)
+BENIGN = lazy(r"(?:^|/)(?:mime\.types|(?:fastcgi|uwsgi|scgi)[\w.]*|koi-\w+|win-utf)\Z")
+"""Files that come with nginx, often lie elsewhere, and say nothing about an upgrade."""
 _LUA_BLOCK = "_by_lua_block"
 _TEMPLATE = lazy(r"\{\{|\{%|<%|%[a-z_]{2,}%")
 _PLACEHOLDER = lazy(r"(?<![?P(\\])<[A-Za-z][A-Za-z0-9_ .-]*>|\$\{[A-Z][A-Z0-9_]*\}")
@@ -146,6 +148,8 @@ class Grammar:
 
     def _of_include(self, directive: Directive) -> Iterator[Directive]:
         for found in directive.source.include(directive.args[0], self.base):
+            if isinstance(found, Problem) and BENIGN.search(directive.args[0]):
+                continue
             if isinstance(found, Problem):
                 yield self._unread(directive, found.message)
             elif found.real in self._stack:

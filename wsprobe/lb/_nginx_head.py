@@ -3,8 +3,24 @@
 from collections.abc import Iterator
 
 from wsprobe.lb._nginx_scope import Scope, size
-from wsprobe.lb.expressions import Condition, How, Lines, Not, Of, Or, Subject, Substituted, Test, Text, both
-from wsprobe.lb.model import Answer, Edit, Like, Limit, Measure, Op, Retarget, Step
+from wsprobe.lb._paths import PathForm
+from wsprobe.lb.expressions import (
+    Condition,
+    How,
+    Join,
+    Lines,
+    Not,
+    Of,
+    Or,
+    Subject,
+    Substituted,
+    Test,
+    Text,
+    Written,
+    both,
+    has,
+)
+from wsprobe.lb.model import Answer, Edit, Like, Limit, Measure, Op, Opaque, Retarget, Step
 
 _ONCE = (
     "Host",
@@ -20,6 +36,12 @@ _ONCE = (
     "Expect",
 )
 _ONCE_SINCE = {"Proxy-Authorization": (1, 31)}
+_MOST_HEADERS = 1000
+_STRICT_HOST = (1, 29, 4)
+"""The version from which Host is compared with the grammar of RFC 3986."""
+_ODD_IN_HOST = ("/", "..", " ", "\t", "\0")
+_ODD_SINCE = ("@", "\\", '"', "<", ">", "^", "`", "{", "|", "}", "#", "?")
+_ROOTED = Test(Of(Subject.TARGET), How.PREFIX, ("/",))
 _SCHEME = r"\A[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*"
 
 
@@ -31,14 +53,53 @@ def repeated(name: str) -> Condition:
 def refused(version: tuple[int, ...]) -> Iterator[Step]:
     """What nginx answers to a head that it does not take, whatever the config says."""
     once = [*_ONCE, *(name for name, since in _ONCE_SINCE.items() if version >= since)]
-    for name in once:
-        yield Answer(status=400, why=f"{name} stands on several lines", when=repeated(name))
-    nameless = Not(Test(Of(Subject.HEADER, "host"), How.EXISTS))
-    newer = Test(Of(Subject.VERSION), How.EQUALS, ("HTTP/1.1",))
-    yield Answer(status=400, why="HTTP/1.1 without Host", when=both(newer, nameless))
-    whole = Test(Of(Subject.TARGET), How.REGEX, (_SCHEME,))
-    path = Substituted(Of(Subject.TARGET), _SCHEME, "")
-    yield Retarget(value=Or(path, Text("/")), when=whole)
+    yield from (_bad(f"{name} stands on several lines", repeated(name)) for name in once)
+    yield from _request_line()
+    host = Of(Subject.HEADER, "host")
+    newer = Test(Of(Subject.VERSION), How.PREFIX, ("HTTP/1.",))
+    old = Test(Of(Subject.VERSION), How.EQUALS, ("HTTP/1.0",))
+    nameless = Test(Or(host, Text("")), How.EQUALS, ("",))
+    yield _bad("HTTP/1.1 without a Host", both(newer, Not(old), nameless))
+    odd = _ODD_IN_HOST + (_ODD_SINCE if version >= _STRICT_HOST else ())
+    yield _bad("Host is no host", Test(host, How.CONTAINS, odd))
+    if version >= _STRICT_HOST:
+        port = Test(host, How.REGEX, (r"\A(?:\[[^\]]*\]|[^:\[\]]*)(?::\d*)?\Z",))
+        yield _bad("Host has no port after its colon", both(Test(host, How.CONTAINS, (":",)), Not(port)))
+    coded = has("Transfer-Encoding")
+    chunked = Test(Of(Subject.HEADER, "transfer-encoding"), How.EQUALS, ("chunked",), ignore_case=True)
+    yield Answer(status=501, why="Transfer-Encoding is not chunked", when=both(coded, Not(chunked)))
+    yield _bad("Transfer-Encoding in HTTP/1.0", both(coded, old))
+    length = has("Content-Length")
+    yield _bad("Content-Length beside Transfer-Encoding", both(length, coded))
+    digits = Test(Of(Subject.HEADER, "content-length"), How.REGEX, (r"\A\d+\Z",))
+    yield _bad("Content-Length is no number", both(length, Not(digits)))
+    counted = "the body comes in chunks, and nginx counts it before it sends it on"
+    yield Opaque(why=counted, names=("Content-Length",), when=coded)
+    whole = both(Not(_ROOTED), Test(Of(Subject.TARGET), How.REGEX, (_SCHEME,)))
+    yield Retarget(value=Or(Substituted(Of(Subject.TARGET), _SCHEME, ""), Text("/")), when=whole)
+
+
+def _request_line() -> Iterator[Step]:
+    """Methods, versions and paths that nginx does not take; `..` may not lead above the root."""
+    method, path = Of(Subject.METHOD), Of(Subject.RAW_PATH)
+    written_so = Test(method, How.REGEX, (r"\A[A-Z_-]+\Z",))
+    usual = Test(method, How.EQUALS, ("GET",))
+    yield _bad("the method is none", both(Not(usual), Not(written_so)))
+    yield Answer(status=405, why="TRACE is not allowed", when=Test(method, How.EQUALS, ("TRACE",)))
+    one = Test(Of(Subject.VERSION), How.PREFIX, ("HTTP/1.",))
+    yield Answer(status=505, why="the version is not HTTP/1", when=Not(one))
+    scheme = Test(Of(Subject.TARGET), How.REGEX, (_SCHEME,))
+    yield _bad("the request target is no path", both(Not(_ROOTED), Not(scheme)))
+    broken = Test(path, How.REGEX, (r"%(?![0-9A-Fa-f]{2})|%00",))
+    yield _bad("an escape in the path is broken", both(Test(path, How.CONTAINS, ("%",)), broken))
+    below = Join((Text("/\x01"), path))
+    inside = Test(Written(Written(below, PathForm.DECODED), PathForm.CLEAN), How.PREFIX, ("/\x01",))
+    dots = Test(path, How.CONTAINS, ("..", "%2e", "%2E"))
+    yield _bad("the path leads above the root", both(dots, Not(inside)))
+
+
+def _bad(why: str, when: Condition) -> Answer:
+    return Answer(status=400, why=why, when=when)
 
 
 def dropped(scope: Scope) -> Iterator[Edit]:
@@ -54,11 +115,22 @@ def dropped(scope: Scope) -> Iterator[Edit]:
 
 
 def limits(scope: Scope) -> tuple[Limit, ...]:
-    """How large the head may be."""
-    found = scope.setting("large_client_header_buffers")
+    """How large the head may be: lines are kept whole in buffers, a first one and some large ones."""
+    found, first = scope.setting("large_client_header_buffers"), scope.setting("client_header_buffer_size")
     count, most = (found.arg(0), size(found.arg(1))) if found else ("4", 8192)
-    if most is None or not count.isdigit():
+    begin = size(first.arg(0)) if first else 1024
+    if most is None or begin is None or not count.isdigit():
         return ()
-    place = found.place if found else None
-    line = Limit(name="large_client_header_buffers", measure=Measure.LINE, most=most - 2, status=400, place=place)
-    return (line,)
+    place = found.place if found else first.place if first and begin > most else None
+    name = "large_client_header_buffers"
+    largest = max(most, begin)
+    lines = scope.setting("max_headers")
+    headers = int(lines.arg(0)) if lines and lines.arg(0).isdigit() else _MOST_HEADERS
+    return (
+        Limit(name=name, measure=Measure.START, most=largest - 2, status=414, place=place),
+        Limit(name=name, measure=Measure.LINE, most=largest - 2, status=400, place=place),
+        Limit(name=name, measure=Measure.BUFFERS, most=int(count), status=400, place=place, first=begin, each=most),
+        Limit(
+            name="max_headers", measure=Measure.COUNT, most=headers, status=400, place=lines.place if lines else None
+        ),
+    )

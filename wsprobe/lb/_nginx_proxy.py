@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from wsprobe.frozen import dataclass
 from wsprobe.lb._nginx_grammar import Directive
-from wsprobe.lb._nginx_rewrite import LEFT, PATH, REWRITTEN, said
+from wsprobe.lb._nginx_rewrite import LEFT, REWRITTEN, said
 from wsprobe.lb._nginx_scope import Scope
 from wsprobe.lb._nginx_values import TEXT_EMPTY, Around, Values
 from wsprobe.lb._paths import PathForm
@@ -29,9 +29,8 @@ from wsprobe.lb.expressions import (
     Value,
     Without,
     Written,
-    has,
 )
-from wsprobe.lb.model import Assign, Edit, Every, Lost, Method, Named, Op, Opaque, Retarget, Step, Upstream
+from wsprobe.lb.model import Answer, Assign, Edit, Every, Lost, Method, Named, Op, Opaque, Retarget, Step, Upstream
 from wsprobe.parts import Line
 from wsprobe.patterns import lazy
 
@@ -43,8 +42,8 @@ _HOST_OF = r"(?is)\A(?:https?|grpcs?)://(?:unix:.*|(?:(?<=p://|c://)([^/?]*?)(?:
 _URI_OF = r"(?is)\A(?:https?|grpcs?)://[^/?]*([/?].*)\Z"
 _NOT_SENT = ("Transfer-Encoding", "TE", "Keep-Alive", "Expect")
 _NOT_CACHED = ("If-Modified-Since", "If-Unmodified-Since", "If-None-Match", "If-Match", "Range", "If-Range")
+_ESCAPED = Test(Of(Subject.RAW_PATH, original=True), How.CONTAINS, ("%",))
 _PORTS = {"http": "80", "https": "443", "grpc": "80", "grpcs": "443"}
-_EDITS_INPUT = ("more_set_input_headers", "more_clear_input_headers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +122,7 @@ class Passing:
 
     def steps(self) -> Iterator[Step]:
         """Headers first, then the method and the request target: a header is made of what was before."""
+        yield from self._hostless()
         missing = unread_include(self.scope, self._set_name())
         if missing:
             yield Opaque(why=f"{missing.unread}; it may set headers", place=missing.place)
@@ -192,10 +192,6 @@ class Passing:
         if body:
             length = Length(self.values.value(body.arg(0), self.around))
             yield Edit(op=Op.SET, which=Named(("Content-Length",)), value=length, place=body.place)
-        else:
-            chunked = Undecided("Content-Length", "the request's body is in chunks, and its length not known")
-            coded = has("Transfer-Encoding")
-            yield Edit(op=Op.SET, which=Named(("Content-Length",)), value=chunked, when=coded)
         for name in (*_NOT_SENT, "Upgrade"):
             yield Edit(op=Op.REMOVE, which=Named((name,)))
         cache = self.scope.setting("proxy_cache")
@@ -231,6 +227,15 @@ class Passing:
         found = re.match(r"(?:\[[^\]]*\]|[^:\[]*):(\d+)\Z", self.to.host)
         return Text(found[1] if found else _PORTS.get(self.to.scheme, ""))
 
+    def _hostless(self) -> Iterator[Step]:
+        """A 500 where the variables of proxy_pass make no URL, say since a `break` came before them."""
+        url = self.values.value(self.directive.arg(0), self.around)
+        parts = url.parts if isinstance(url, Join) else (url,)
+        if self.to.variable and not any(isinstance(part, Undecided) for part in parts):
+            good = Test(url, How.REGEX, (r"(?i)\A(?:https?|grpcs?)://[^/?:]",))
+            why = f"the variables of {self.directive.name} make no URL"
+            yield Answer(status=500, why=why, when=Not(good), place=self.directive.place)
+
     def _retargeted(self) -> Iterator[Step]:
         """The request target that is sent; without a URI in proxy_pass it stays what it is."""
         to = self.to
@@ -241,9 +246,9 @@ class Passing:
             given = Test(uri, How.EXISTS)
             yield Retarget(value=Join((slash, uri)), when=given, place=self.directive.place)
         elif to.uri and self.directive.name == "proxy_pass":
-            rest = Without(PATH, prefix=self.location)
+            rest = Without(self.around.path, prefix=self.location)
             escaped = OneOf(
-                (Test(Of(Subject.RAW_PATH, original=True), How.CONTAINS, ("%",)), said(REWRITTEN)),
+                (_ESCAPED, said(REWRITTEN)),
             )
             sent = Cases(((escaped, Written(rest, PathForm.ENCODED)),), rest)
             query = Of(Subject.QUERY)
@@ -267,8 +272,3 @@ def unread_include(scope: Scope, name: str) -> Directive | None:
         if each.own(name):
             return None
     return None
-
-
-def edits_input(scope: Scope) -> bool:
-    """Whether headers of the client are edited before they are looked at."""
-    return bool(scope.nearest(*_EDITS_INPUT))

@@ -1,5 +1,6 @@
 """What nginx does to the headers of the 101."""
 
+import re
 from collections.abc import Iterator
 
 from wsprobe.lb._nginx_scope import Scope
@@ -25,6 +26,6 @@ def response(scope: Scope, values: Values, around: Around) -> Iterator[Edit]:
                     value = values.value(new.strip(), around)
                     yield Edit(op=Op.SET, which=Named((name.strip(),)), value=value, drop_empty=True, place=each.place)
                 elif name.endswith("*"):
-                    yield Edit(op=Op.REMOVE, which=Like(f"^{name[:-1].strip()}"), place=each.place)
+                    yield Edit(op=Op.REMOVE, which=Like(f"^{re.escape(name[:-1].strip())}"), place=each.place)
                 else:
                     yield Edit(op=Op.REMOVE, which=Named((name.strip(),)), place=each.place)

@@ -1,7 +1,7 @@
 """What nginx's rewrite module does: `set`, `if`, `rewrite`, `return` and `break`, as steps in their order."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import field
+from dataclasses import field, replace
 
 from wsprobe.frozen import dataclass
 from wsprobe.lb._nginx_grammar import Directive
@@ -25,7 +25,7 @@ from wsprobe.lb.expressions import (
     Written,
     both,
 )
-from wsprobe.lb.model import Answer, Assign, Reroute, Retarget, Step
+from wsprobe.lb.model import Answer, Assign, Method, Reroute, Retarget, Spoil, Step
 
 REWRITTEN = "the URI was rewritten"
 """The variable that says so: nginx then no longer sends what the client sent."""
@@ -39,6 +39,12 @@ CHANGED = "the location is looked for again"
 HANDLED = "the block that handles the request"
 """The variable that names the `if` whose directives are in force."""
 
+PAGED = "an error page was looked for"
+"""The variable that says so."""
+
+ERROR = "the status of the error"
+"""The variable that has it, while an error page is answered."""
+
 STOPPED = "the rewriting has ended"
 """The variable that says so."""
 
@@ -48,8 +54,10 @@ def said(variable: str) -> Test:
     return Test(Of(Subject.VARIABLE, variable), How.EQUALS, ("1",))
 
 
-PATH = Of(Subject.PATH)
 _STOPPED = said(STOPPED)
+_CLOSES = 444
+_ERRORS = 400
+_HEAD = Test(Of(Subject.METHOD), How.EQUALS, ("HEAD",))
 _FILE_TESTS = frozenset({"-f", "-d", "-e", "-x", "!-f", "!-d", "!-e", "!-x"})
 _REDIRECTS = ("http://", "https://", "$scheme")
 _OPERATORS = {"=": (How.EQUALS, False), "~": (How.REGEX, False), "~*": (How.REGEX, True)}
@@ -124,26 +132,30 @@ class Rewriting:
         self.steps.append(Assign(name=name, value=self.value(each.arg(1)), when=guard, place=each.place))
 
     def returned(self, each: Directive, guard: Condition) -> Iterator[Step]:
-        """The steps of a `return`."""
+        """The steps of a `return`; after an error page the status is that of the error."""
         code = int(each.arg(0)) if each.arg(0).isdigit() else 302
-        if code >= 400 and len(each.args) == 1 and code != 444:
+        if code == _CLOSES:
+            why = "return 444 closes the connection without an answer"
+            yield Answer(status=None, why=why, when=guard, place=each.place)
+        elif code >= _ERRORS and len(each.args) == 1:
             yield from self.failed.steps(code, f"return {code}", guard, each)
         else:
-            status = None if code == 444 else code
-            why = "return 444 closes the connection without an answer" if code == 444 else f"return {code}"
-            yield Answer(status=status, why=why, when=guard, place=each.place)
+            for status in sorted(self.failed.kept):
+                when = both(guard, Test(Of(Subject.VARIABLE, ERROR), How.EQUALS, (str(status),)))
+                yield Answer(status=status, why="the status of an error is kept", when=when, place=each.place)
+            yield Answer(status=code, why=f"return {code}", when=guard, place=each.place)
 
     # rewrite and break
 
     def _rewrite(self, each: Directive, guard: Condition) -> None:
         pattern, replacement, flag = each.arg(0), each.arg(1), each.arg(2)
-        found = both(guard, Test(PATH, How.REGEX, (pattern,)))
+        found = both(guard, Test(self.around.path, How.REGEX, (pattern,)))
         if replacement.startswith(_REDIRECTS) or flag in {"redirect", "permanent"}:
             status = 301 if flag == "permanent" else 302
             self.steps.append(Answer(status=status, why=f"rewrite answers {status}", when=found, place=each.place))
             return
         found = self._flag(found, each)
-        self._catch(PATH, pattern, found, ignore_case=False)
+        self._catch(self.around.path, pattern, found, ignore_case=False)
         self.rewrites = True
         self.steps.append(Retarget(value=self._target(replacement), when=found, place=each.place))
         self._note(REWRITTEN, "1", found, each)
@@ -243,26 +255,46 @@ def _words(each: Directive) -> list[str]:
 
 @dataclass(slots=True)
 class Errors:
-    """What becomes of an answer with an error status: error_page may give the request to another location."""
+    """What becomes of an answer with an error status: error_page may give the request to another location.
+
+    `named` are the names of named locations in the model, `kept` the statuses that an error page leaves as they are.
+    """
 
     pages: list[Directive]
     named: dict[str, str]
     values: Values
     around: Around
+    kept: frozenset[int]
+    recursive: bool = False
 
     def steps(self, status: int, why: str, when: Condition, cause: Directive) -> Iterator[Step]:
-        """The steps of that answer."""
+        """The steps of that answer; a page is looked for once only, unless recursive_error_pages says otherwise."""
+        answer = Answer(status=status, why=why, when=when, place=cause.place)
         page = next((page for page in self.pages if str(status) in page.args[:-1]), None)
         if page is None:
-            yield Answer(status=status, why=why, when=when, place=cause.place)
+            yield answer
             return
+        if not self.recursive:
+            yield replace(answer, when=both(when, said(PAGED)))
         target = page.args[-1]
+        if not target.startswith(("@", "/", "$")):
+            yield replace(answer, status=302)
+            return
+        yield Assign(name=PAGED, value=Text("1"), when=when, place=page.place)
+        yield from self._status(page, status, when)
         why = f"{why}, and error_page gives it to {target if target.startswith('@') else 'another URI'}"
         if target.startswith("@"):
             yield Reroute(to=self.named.get(target, target), why=why, when=when, place=cause.place)
-        elif target.startswith(("/", "$")):
-            yield Retarget(value=self.values.value(target, self.around), when=when, place=page.place)
-            yield Assign(name=REWRITTEN, value=Text("1"), when=when, place=page.place)
-            yield Reroute(why=why, when=when, place=cause.place)
-        else:
-            yield Answer(status=302, why=why, when=when, place=cause.place)
+            return
+        yield Retarget(value=self.values.value(target, self.around), when=when, place=page.place)
+        yield Method(value=Cases(((_HEAD, Text("HEAD")),), Text("GET")), when=when)
+        yield Assign(name=REWRITTEN, value=Text("1"), when=when, place=page.place)
+        yield Reroute(why=why, again=True, when=when, place=cause.place)
+
+    def _status(self, page: Directive, status: int, when: Condition) -> Iterator[Step]:
+        """The client gets the status of the error, whatever the page answers, unless the page says another with `=`."""
+        other = next((arg[1:] for arg in page.args[:-1] if arg.startswith("=")), str(status))
+        if other:
+            why = f"error_page keeps the status {other}, also of an upgrade; `=` before its target would not"
+            yield Spoil(status=int(other) if other.isdigit() else None, why=why, when=when, place=page.place)
+        yield Assign(name=ERROR, value=Text(other), when=when, place=page.place)

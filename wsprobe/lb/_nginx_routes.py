@@ -8,17 +8,20 @@ from wsprobe.inspection import Problem
 from wsprobe.lb._nginx_access import SCRIPTS, Access
 from wsprobe.lb._nginx_grammar import Directive
 from wsprobe.lb._nginx_head import dropped, limits
+from wsprobe.lb._nginx_input import NAMES as INPUT
+from wsprobe.lb._nginx_input import input_edits
 from wsprobe.lb._nginx_match import Place, modifier, ordered, sample
-from wsprobe.lb._nginx_proxy import Passing, edits_input, unread_include
+from wsprobe.lb._nginx_proxy import Passing, unread_include
 from wsprobe.lb._nginx_response import response
-from wsprobe.lb._nginx_rewrite import CHANGED, HANDLED, PATH, REWRITTEN, Errors, Rewriting, said
+from wsprobe.lb._nginx_rewrite import CHANGED, HANDLED, REWRITTEN, Errors, Rewriting, said
 from wsprobe.lb._nginx_scope import Scope
 from wsprobe.lb._nginx_timers import timers
-from wsprobe.lb._nginx_values import Around, Values, captures
+from wsprobe.lb._nginx_values import PATH, Around, Values, captures
 from wsprobe.lb._paths import PathForm
 from wsprobe.lb.expressions import (
     ALWAYS,
     NEVER,
+    Cases,
     How,
     Not,
     Of,
@@ -29,7 +32,7 @@ from wsprobe.lb.expressions import (
     Value,
     Written,
 )
-from wsprobe.lb.model import Answer, Assign, Edit, Like, Named, Op, Opaque, Reroute, Retarget, Route, Step
+from wsprobe.lb.model import Answer, Assign, Opaque, Reroute, Retarget, Route, Step
 
 _ANSWERS = {
     "fastcgi_pass": "FastCGI has no upgrade",
@@ -47,8 +50,8 @@ _ANSWERS = {
     "echo": "nginx answers a text",
 }
 _HANDLERS = ("proxy_pass", "grpc_pass", *_ANSWERS)
-_CONFIGURES = frozenset({*_HANDLERS, "error_page"})
-_INPUT = ("more_set_input_headers", "more_clear_input_headers")
+_CONFIGURES = frozenset({*_HANDLERS, "error_page", *INPUT})
+_WRITES = ("rewrite", "error_page", "try_files")
 _NOTED = ("limit_conn", "limit_req", "mirror")
 _FILES = "it depends on the files of the machine"
 
@@ -68,7 +71,10 @@ class Server:
     host: str | None = None
     problems: list[Problem] = field(default_factory=list)
     _rewriting: Rewriting | None = None
+    _path: Value | None = None
     _answers: dict[str, int] | None = None
+    _named: dict[str, str] | None = None
+    _statuses: frozenset[int] | None = None
 
     # What all blocks of the server share.
 
@@ -77,25 +83,41 @@ class Server:
         first = next((name for each in scope.nearest("server_name") for name in each.args), "")
         checked = scope.flag("ignore_invalid_headers", default=True)
         underscores = scope.flag("underscores_in_headers", default=False) or not checked
-        names: dict[str, Value] = {"server_name": Text(first)}
+        names: dict[str, Value] = {"server_name": Text(first.removeprefix("."))}
         if trusted := [each.arg(0) for each in scope.nearest("set_real_ip_from")]:
             names["remote_addr"] = self.values.real_address(trusted)
-        return Around(names, original, underscores)
+        return Around(names, self.path, original, underscores)
 
     def errors(self, scope: Scope) -> Errors:
         """What becomes of errors in a block."""
-        named = {name: f"{self.name}{name}" for name in self._names()}
-        return Errors(scope.nearest("error_page"), named, self.values, self.around(scope))
+        recursive = scope.flag("recursive_error_pages", default=False)
+        pages = scope.nearest("error_page")
+        return Errors(pages, self._names(), self.values, self.around(scope), self._kept(), recursive)
 
-    def _names(self) -> Iterator[str]:
-        yield from (each.arg(0) for each in self.scope.own("location") if each.arg(0).startswith("@"))
+    def _names(self) -> dict[str, str]:
+        if self._named is None:
+            found = [each.arg(0) for each in self.scope.own("location") if each.arg(0).startswith("@")]
+            self._named = {name: f"{self.name}{name}" for name in found}
+        return self._named
+
+    def _kept(self) -> frozenset[int]:
+        """The statuses for which some error page of the server, or around it, keeps the status."""
+        if self._statuses is None:
+            found = [*self.scope.nearest("error_page"), *_within(self.scope.directives, "error_page")]
+            codes = {arg.removeprefix("=") for page in found for arg in page.args[:-1]}
+            self._statuses = frozenset(int(code) for code in codes if code.isdigit())
+        return self._statuses
 
     @property
     def path(self) -> Value:
-        """The path that locations are compared with."""
-        if self.scope.flag("merge_slashes", default=True):
-            return PATH
-        return Written(Written(Of(Subject.RAW_PATH), PathForm.DECODED), PathForm.WITHOUT_DOTS)
+        """The path that locations are compared with; what nginx itself wrote is not put in order once more."""
+        if self._path is None:
+            raw = Written(Of(Subject.RAW_PATH), PathForm.DECODED)
+            merged = self.scope.flag("merge_slashes", default=True)
+            sent: Value = PATH if merged else Written(raw, PathForm.WITHOUT_DOTS)
+            writes = any(True for name in _WRITES for _ in _within(self.scope.directives, name))
+            self._path = Cases(((said(REWRITTEN), raw),), sent) if writes else sent
+        return self._path
 
     def rewriting(self) -> Rewriting:
         """What the server block itself does before a location is chosen."""
@@ -139,7 +161,7 @@ class Server:
             place=at,
             sample=name[:-1],
             sample_host=self.host,
-            steps=(answer,),
+            steps=(*self._internal(place.scope), answer),
         )
 
     def _unlocated(self) -> Route:
@@ -162,30 +184,23 @@ class Server:
         rewriting = Rewriting(self.values, self.around(scope), self.errors(scope), handlers=handlers)
         rewriting.run(scope.directives)
         rewrites = rewriting.rewrites or self.rewriting().rewrites
-        rest = Rest(self, scope, name if how in {"", "=", "^~"} else "", rewrites, regex=how.startswith("~"))
-        steps = [
-            *dropped(scope),
-            *self._entered(scope, how, name, label),
-            *rewriting.all(),
-            *rest.input_edits(),
-            *self._left(rewriting, handlers),
-            *(() if rewriting.answered else rest.steps()),
-        ]
-        yield rest.route(label, place, steps, name=f"{self.name}{name}" if how == "@" else "")
+        rest = Rest(self, scope, name if how in {"", "=", "^~"} else "", rewrites, regex=how.startswith(("~", "@")))
+        chosen = [*dropped(scope), *self._entered(scope, how, name, label), *rewriting.all()]
+        chosen += self._handled(handlers)
+        ends = () if rewriting.answered else (*rest.input_edits(), *_moved(rewriting), *rest.steps())
+        yield rest.route(label, place, [*chosen, *ends], name=f"{self.name}{name}" if how == "@" else "")
         for each in special:
             inner = Rest(self, scope.inner(each), "", rewrites, regex=True)
-            yield inner.route(handlers[id(each)], Place(inner.scope, NEVER), [*inner.steps()], name=handlers[id(each)])
+            steps: list[Step] = [*inner.input_edits(), *_moved(rewriting), *inner.steps()]
+            yield inner.route(handlers[id(each)], Place(inner.scope, NEVER), steps, name=handlers[id(each)])
         for each in scope.own("limit_except"):
-            inner = Rest(self, scope.inner(each), name if how in {"", "=", "^~"} else "", rewrites, regex=True)
+            inner = Rest(self, scope.inner(each), rest.location, self.rewriting().rewrites, regex=True)
             own = f"{label}, limit_except"
-            yield inner.route(own, Place(inner.scope, NEVER), [*inner.steps()], name=own)
+            yield inner.route(own, Place(inner.scope, NEVER), [*inner.input_edits(), *inner.steps()], name=own)
 
     def _entered(self, scope: Scope, how: str, name: str, label: str) -> Iterator[Step]:
         """What happens when the location is chosen, before its own directives are run."""
-        if scope.own("internal"):
-            internal = scope.own("internal")[0]
-            outside = Not(said(REWRITTEN))
-            yield from self.errors(scope).steps(404, "the location is internal", outside, internal)
+        yield from self._internal(scope)
         if how.startswith("~"):
             caught = captures(name, self.path, ignore_case=how == "~*")
             for group, value in caught.items():
@@ -193,16 +208,35 @@ class Server:
                     yield Assign(name=group, value=value)
         for each in scope.own("limit_except"):
             allowed = tuple(each.args) + (("HEAD",) if "GET" in each.args else ())
-            others = Not(Test(Of(Subject.METHOD, original=True), How.EQUALS, allowed))
+            others = Not(Test(Of(Subject.METHOD), How.EQUALS, allowed))
             yield Reroute(to=f"{label}, limit_except", why="limit_except", when=others, place=each.place)
 
-    def _left(self, rewriting: Rewriting, handlers: dict[int, str]) -> Iterator[Step]:
-        """Where the request goes after the location's directives were run: to another location, or to an `if`."""
-        if rewriting.rewrites:
-            yield Reroute(why="the URI was rewritten", when=said(CHANGED))
+    def _internal(self, scope: Scope) -> Iterator[Step]:
+        """A location for requests that nginx itself makes."""
+        if internal := scope.setting("internal"):
+            outside = Not(said(REWRITTEN))
+            yield from self.errors(scope).steps(404, "the location is internal", outside, internal)
+
+    @staticmethod
+    def _handled(handlers: dict[int, str]) -> Iterator[Step]:
+        """Where the request goes when the condition of an `if` held that says who answers."""
         for handler in handlers.values():
             chosen = Test(Of(Subject.VARIABLE, HANDLED), How.EQUALS, (handler,))
             yield Reroute(to=handler, why="the condition of an if holds", when=chosen)
+
+
+def _moved(rewriting: Rewriting) -> Iterator[Step]:
+    """The location is looked for again where the URI was rewritten in it."""
+    if rewriting.rewrites:
+        yield Reroute(why="the URI was rewritten", when=said(CHANGED))
+
+
+def _within(directives: tuple[Directive, ...], name: str) -> Iterator[Directive]:
+    """The directives of that name at any depth."""
+    for each in directives:
+        if each.name == name:
+            yield each
+        yield from _within(each.block or (), name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +252,7 @@ class Rest:
     @property
     def around(self) -> Around:
         """What variables stand for; headers are those that the client sent where nothing edits them before."""
-        plain = not edits_input(self.scope) and not self.scope.nearest(*SCRIPTS)
+        plain = not self.scope.nearest(*INPUT) and not self.scope.nearest(*SCRIPTS)
         return self.server.around(self.scope, original=plain)
 
     def handler(self) -> Directive | None:
@@ -295,7 +329,7 @@ class Rest:
                 value = self.server.values.value(last, self.around)
                 yield Retarget(value=value, place=each.place)
                 yield Assign(name=REWRITTEN, value=Text("1"), place=each.place)
-                yield Reroute(why="try_files", place=each.place)
+                yield Reroute(why="try_files", again=True, place=each.place)
 
     def _local(self) -> Iterator[Step]:
         """Nginx answers by itself; the headers that it would send are of no use."""
@@ -315,23 +349,4 @@ class Rest:
 
     def input_edits(self) -> Iterator[Step]:
         """What headers-more does to the headers of the client."""
-        for each in self._input_directives():
-            for text in each.args:
-                yield from self._input_edit(each, text)
-
-    def _input_directives(self) -> list[Directive]:
-        """Those of outer blocks come first: this module adds to what it inherits."""
-        chain = list(self.scope.chain())
-        return [each for scope in reversed(chain) for each in scope.own(*_INPUT)]
-
-    def _input_edit(self, each: Directive, text: str) -> Iterator[Step]:
-        name, colon, value = text.partition(":")
-        name = name.strip()
-        if each.name == "more_clear_input_headers" or not colon:
-            which = Like(f"^{name.removesuffix('*')}") if name.endswith("*") else Named((name,))
-            yield Edit(op=Op.REMOVE, which=which, place=each.place)
-            return
-        found = self.server.values.value(value.strip(), self.server.around(self.scope))
-        only_there = "-r" in each.args
-        when = Test(Of(Subject.HEADER, name), How.EXISTS) if only_there else ALWAYS
-        yield Edit(op=Op.SET, which=Named((name,)), value=found, drop_empty=True, when=when, place=each.place)
+        yield from input_edits(self.scope, self.server.values, self.server.around(self.scope))

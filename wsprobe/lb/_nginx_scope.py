@@ -13,9 +13,6 @@ _TIME = lazy(r"(\d+)(ms|[smhdwMy]?)(?=\d|$)")
 _SIZE = lazy(r"(\d+)([kKmMgG]?)\Z")
 _FACTOR = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
-BENIGN_INCLUDES = lazy(r"(?:^|/)(?:mime\.types|(?:fastcgi|uwsgi|scgi)[\w.]*|koi-\w+|win-utf)\Z")
-"""Files that an include may name without saying anything about an upgrade: they come with nginx."""
-
 
 @dataclass(slots=True, eq=False)
 class Scope:
@@ -29,6 +26,7 @@ class Scope:
     parent: "Scope | None"
     directives: tuple[Directive, ...]
     _named: dict[str, list[Directive]] = field(default_factory=dict)
+    _inherited: dict[tuple[str, ...], list[Directive]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for each in self.directives:
@@ -51,14 +49,18 @@ class Scope:
             scope = scope.parent
 
     def own(self, *names: str) -> list[Directive]:
-        """The directives of these names that stand in the block itself."""
-        if len(names) == 1:
-            return self._named.get(names[0], [])
-        return [each for each in self.directives if each.name in names] if names else []
+        """The directives of these names that stand in the block itself, in their order."""
+        present = [name for name in names if name in self._named]
+        if len(present) > 1:
+            return [each for each in self.directives if each.name in present]
+        return self._named[present[0]] if present else []
 
     def nearest(self, *names: str) -> list[Directive]:
         """The directives of these names in the innermost block that has one: nginx inherits them all or none."""
-        return next((found for scope in self.chain() if (found := scope.own(*names))), [])
+        if names not in self._inherited:
+            own = self.own(*names)
+            self._inherited[names] = own or (self.parent.nearest(*names) if self.parent else own)
+        return self._inherited[names]
 
     def setting(self, name: str) -> Directive | None:
         """The directive of that name that is in force."""
@@ -71,11 +73,7 @@ class Scope:
 
     def missing_include(self) -> Directive | None:
         """An include of the block itself that gives nothing and may hold what matters."""
-        return next((each for each in self.own("include") if each.unread and not _benign(each)), None)
-
-
-def _benign(include: Directive) -> bool:
-    return bool(BENIGN_INCLUDES.search(include.arg(0)))
+        return next((each for each in self.own("include") if each.unread), None)
 
 
 def seconds(text: str) -> float | None:

@@ -31,6 +31,9 @@ _MAX_COST = 200_000
 """How many tests a map, with those that it asks, may cost."""
 
 TEXT_EMPTY = Text("")
+PATH = Of(Subject.PATH)
+"""The path that a client asks for, as nginx compares it."""
+
 _HTTPS = Test(Of(Subject.SCHEME), How.EQUALS, ("https",))
 _QUERY = Of(Subject.QUERY)
 HOST = Cased(Without(Of(Subject.HOST, original=True), suffix="."))
@@ -44,19 +47,17 @@ def _when_https(name: str) -> Value:
 
 
 _BUILTIN: dict[str, Value] = {
-    "uri": Of(Subject.PATH),
-    "document_uri": Of(Subject.PATH),
     "request_uri": Of(Subject.TARGET, original=True),
     "args": Or(_QUERY, TEXT_EMPTY),
     "query_string": Or(_QUERY, TEXT_EMPTY),
     "is_args": Cases(((Test(_QUERY, How.REGEX, (".",)), Text("?")),), TEXT_EMPTY),
-    "request_method": Of(Subject.METHOD, original=True),
+    "request_method": Of(Subject.METHOD),
     "scheme": Of(Subject.SCHEME),
     "https": Cases(((_HTTPS, Text("on")),), TEXT_EMPTY),
     "server_protocol": Of(Subject.VERSION),
     "request": Join(
         (
-            Of(Subject.METHOD, original=True),
+            Of(Subject.METHOD),
             Text(" "),
             Of(Subject.TARGET, original=True),
             Text(" "),
@@ -92,10 +93,12 @@ _FAMILIES = ("ssl_", "geoip_", "geoip2_", "jwt_", "tcpinfo_", "proxy_protocol_tl
 class Around:
     """What a block knows of variables: `names` are those that stand for something there (server_name, proxy_host).
 
-    `original` says that headers are looked at as the client sent them, `underscores` that names with one are kept.
+    `path` is the URI as locations and patterns see it. `original` says that headers are looked at as the client sent
+    them, `underscores` that names with one are kept.
     """
 
     names: Mapping[str, Value] = field(default_factory=dict)
+    path: Value = PATH
     original: bool = False
     underscores: bool = False
 
@@ -117,7 +120,7 @@ class Values:
     assigned: set[str] = field(default_factory=set)
     scripts: dict[str, str] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
-    _compiled: dict[tuple[str, bool, bool], Value] = field(default_factory=dict)
+    _compiled: dict[tuple[str, bool, bool, bool], Value] = field(default_factory=dict)
     _costs: dict[str, int] = field(default_factory=dict)
     _open: set[str] = field(default_factory=set)
 
@@ -142,6 +145,8 @@ class Values:
             return self._map(name, around)
         if name in self.assigned or name.isdigit():
             return around.names.get(name, Of(Subject.VARIABLE, name))
+        if name in {"uri", "document_uri"}:
+            return around.path
         known = {"host": Or(HOST, around.names.get("server_name", TEXT_EMPTY)), **_BUILTIN, **around.names}
         if name == "proxy_add_x_forwarded_for":
             return self._forwarded_for(around)
@@ -192,7 +197,7 @@ class Values:
     def _map(self, name: str, around: Around) -> Value:
         if name in self._open:
             return Undecided(f"${name}", f"the map of ${name} asks itself")
-        key = (name, around.original, around.underscores)
+        key = (name, around.original, around.underscores, around.path is PATH)
         if key not in self._compiled:
             self._open.add(name)
             self._compiled[key] = self._lookup(self.maps[name], around)

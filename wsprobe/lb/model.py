@@ -216,11 +216,13 @@ class Only:
 class Reroute:
     """The route is chosen anew, for the request as it stands now; `to` names the route that gets it, whatever matches.
 
-    Steps that come after it on the route that is left are not taken.
+    Steps that come after it on the route that is left are not taken; those of the listener are taken once more where
+    it says `again`.
     """
 
     to: str = ""
     why: str = ""
+    again: bool = False
     when: Condition = ALWAYS
     place: Line | None = None
 
@@ -237,13 +239,15 @@ class Measure(StrEnum):
     START = "octets of the request line"
     HEAD = "octets of the whole head"
     COUNT = "header lines"
+    BUFFERS = "buffers that the lines of the head fill"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
     """The proxy refuses a head above this with `status`. Within `slack` of it nobody can tell.
 
-    `per_line` is what each header line counts in addition, in the memory of the proxy.
+    `per_line` is what each header line counts in addition, in the memory of the proxy. Of BUFFERS, each of which holds
+    whole lines, `first` is the size of one that comes before those that are counted, and `each` that of those.
     """
 
     name: str
@@ -253,6 +257,8 @@ class Limit:
     place: Line | None = None
     slack: int = 0
     per_line: int = 0
+    first: int = 0
+    each: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

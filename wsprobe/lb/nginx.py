@@ -5,17 +5,9 @@ version are followed; scripts are not, and say so.
 """
 
 import re
-from collections.abc import Iterator
 
-from wsprobe.inspection import Unknown
 from wsprobe.lb._nginx_directives import KNOWN
-from wsprobe.lb._nginx_grammar import Directive, Grammar, placeholder
-from wsprobe.lb._nginx_routes import Server
-from wsprobe.lb._nginx_scope import Scope
-from wsprobe.lb._nginx_servers import fragment, listeners, sample_host
-from wsprobe.lb._nginx_unread import unread
-from wsprobe.lb._nginx_values import Values, group_names, names_in
-from wsprobe.lb.model import Config, Listener
+from wsprobe.lb.model import Config
 from wsprobe.lb.source import Source
 from wsprobe.patterns import lazy
 
@@ -32,10 +24,7 @@ _STATEMENT = lazy(
     r"|add_header|rewrite|server|auth_\w+|error_page|more_\w+)\b[^\n{}]*;[ \t]*(?:#.*)?$",
     re.MULTILINE,
 )
-_FIRST = lazy(r"(?:\s+|#[^\n]*\n)*([A-Za-z_]\w*|\{\{|\{%)")
-_MAIN = frozenset({"events", "http", "stream", "mail", "user", "pid", "worker_processes", "load_module", "daemon"})
-_HTTP_ONLY = frozenset({"upstream", "map", "geo", "split_clients", "js_import", "js_set", "log_format", "server"})
-_FORWARDED = frozenset({"upgrade", "connection"})
+_FIRST = lazy(r"(?:\s|#[^\n]*\n)*([A-Za-z_]\w*|\{\{|\{%)([^\n]*)")
 
 
 def sniff(source: Source) -> bool:
@@ -44,125 +33,12 @@ def sniff(source: Source) -> bool:
     first = _FIRST.match(text)
     if first is None or not _STATEMENT.search(text):
         return False
-    return first[1] in KNOWN or first[1][0] == "{" or bool(_BLOCK.search(text))
+    known = first[1] in KNOWN or first[1][0] == "{"
+    return known or (bool(_BLOCK.search(text)) and first[2].rstrip().endswith((";", "{")))
 
 
 def read(source: Source, version: str | None = None) -> Config:
     """What the config does; ReadError where it has no grammar, or is a template."""
-    told = version or VERSION
-    grammar = Grammar(source.real.parent)
-    top = grammar.directives(source)
-    every = list(_all(top))
-    for each in every:
-        if error := placeholder(each):
-            raise error
-    values = _values(every, _numbers(told))
-    found = _Reading(top, values)
-    listened = tuple(found.listeners())
-    problems = [*grammar.problems, *(problem for server in found.servers for problem in server.problems)]
-    return Config(
-        kind=NAME,
-        path=source.path,
-        version=told,
-        assumed=version is None,
-        listeners=listened,
-        unread=(*unread(top), *found.unread),
-        problems=tuple(problems),
-        files=tuple(grammar.files),
-    )
+    from wsprobe.lb._nginx_config import config
 
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", version))
-
-
-def _all(directives: tuple[Directive, ...]) -> Iterator[Directive]:
-    """All directives, those in blocks after their block; the grammar bounds how deep they go."""
-    for each in directives:
-        yield each
-        if each.block:
-            yield from _all(each.block)
-
-
-def _values(directives: list[Directive], version: tuple[int, ...]) -> Values:
-    """The variables that a config defines anywhere, and those that it asks for."""
-    values = Values(version)
-    for each in directives:
-        for text in (each.name, *each.args):
-            if "$" in text:
-                values.used.update(names_in(text))
-        match each.name:
-            case "map" if len(each.args) == 2:
-                values.maps[_name(each.args[1])] = each
-            case "set" | "auth_request_set" | "auth_jwt_claim_set" | "auth_jwt_header_set" if each.args:
-                values.assigned.add(_name(each.args[0]))
-            case "geo" | "split_clients" if each.args:
-                values.scripts[_name(each.args[-1])] = f"{each.name} decides {each.args[-1]}"
-            case "js_set" | "js_var" | "perl_set" | "geoip_city" | "set_by_lua_file" | "set_by_lua" if each.args:
-                values.scripts[_name(each.args[0])] = f"{each.name} runs a script, which is not followed"
-        for text in (each.name, *each.args):
-            values.assigned.update(name.lower() for name in group_names(text))
-    return values
-
-
-def _name(variable: str) -> str:
-    return variable.removeprefix("$").lower()
-
-
-class _Reading:
-    """The servers of a config, whole or a fragment that another file includes."""
-
-    def __init__(self, top: tuple[Directive, ...], values: Values) -> None:
-        self.values = values
-        self.unread: list[Unknown] = []
-        whole = [each for each in top if each.name == "http" and each.block is not None]
-        self.addresses: dict[str, tuple[str, ...]] = {}
-        self.servers: list[Server] = []
-        self.loose: Server | None = None
-        for each in whole:
-            self._http(Scope("http", each, None, each.block or ()))
-        if not whole:
-            self._fragment(tuple(each for each in top if each.name not in _MAIN))
-
-    def listeners(self) -> Iterator[Listener]:
-        """The listeners in the order of the servers."""
-        yield from listeners(self.servers)
-        if self.loose:
-            yield fragment(self.loose)
-
-    def _http(self, http: Scope) -> None:
-        for each in http.own("upstream"):
-            inner = each.block or ()
-            self.addresses[each.arg(0)] = tuple(one.arg(0) for one in inner if one.name == "server")
-        found = [each for each in http.own("server") if each.block is not None]
-        for number, each in enumerate(found):
-            scope = http.inner(each)
-            host = sample_host(scope)
-            prefix = f"{host}: " if host and len(found) > 1 else ""
-            self.servers.append(Server(scope, self.values, f"server {number}", prefix, self.addresses, host))
-
-    def _fragment(self, top: tuple[Directive, ...]) -> None:
-        """A file that another one includes: servers, or what stands in a server, or in a location."""
-        outer = tuple(each for each in top if each.name in _HTTP_ONLY)
-        inner = tuple(each for each in top if each.name not in _HTTP_ONLY)
-        if any(each.name == "server" and each.block is not None for each in top):
-            self._http(Scope("http", None, None, top))
-        elif any(each.name == "location" for each in top):
-            self._loose(Scope("http", None, None, outer), inner)
-        elif _passes(inner):
-            block = (Directive("location", ("/",), inner[0].source, inner[0].line, inner[0].column, inner),)
-            self._loose(Scope("http", None, None, outer), block)
-        else:
-            self._http(Scope("http", None, None, top))
-
-    def _loose(self, http: Scope, directives: tuple[Directive, ...]) -> None:
-        self._http(http)
-        self.loose = Server(Scope("server", None, http, directives), self.values, "fragment", "", self.addresses)
-
-
-def _passes(directives: tuple[Directive, ...]) -> bool:
-    """Whether directives that stand in no block are those of a location that passes upgrades on."""
-    return any(
-        each.name == "proxy_pass" or (each.name == "proxy_set_header" and each.arg(0).lower() in _FORWARDED)
-        for each in directives
-    )
+    return config(source, version or VERSION, assumed=version is None)

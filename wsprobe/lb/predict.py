@@ -98,7 +98,7 @@ def predict(config: Config, request: Request) -> Prediction:
 def carry(config: Config, listener: Listener, route: Route, request: Request) -> Prediction:
     """What becomes of a request on one route, whether or not it matches."""
     run = Run(request)
-    return run.finish(config, listener, route) if run.enter(listener) else run.refused(config, listener, None)
+    return run.finish(config, listener, route) if run.enter(listener) else _left(run, config, listener)
 
 
 def _takes(listener: Listener, request: Request) -> bool:
@@ -117,7 +117,12 @@ def _nothing(config: Config, *unknown: Unknown) -> Prediction:
 
 def _through(config: Config, listener: Listener, request: Request) -> Prediction:
     run = Run(request)
-    return _routed(run, config, listener) if run.enter(listener) else run.refused(config, listener, None)
+    return _routed(run, config, listener) if run.enter(listener) else _left(run, config, listener)
+
+
+def _left(run: "Run", config: Config, listener: Listener) -> Prediction:
+    """What becomes of a request that the listener itself does not let go on to a route."""
+    return _rerouted(run, config, listener, run.reroute) if run.reroute else run.refused(config, listener, None)
 
 
 def _routed(run: "Run", config: Config, listener: Listener) -> Prediction:
@@ -139,6 +144,8 @@ def _rerouted(run: "Run", config: Config, listener: Listener, step: Reroute) -> 
     if run.reroutes > MAX_REROUTES:
         run.end(500, "the request is routed anew without end", step.place)
         return run.refused(config, listener, None)
+    if step.again and not run.enter(listener):
+        return _left(run, config, listener)
     if not step.to:
         return _routed(run, config, listener)
     route = next((route for route in listener.routes if route.name == step.to), None)
@@ -337,7 +344,7 @@ class Run:
 
     def _limits(self, limits: tuple[Limit, ...]) -> None:
         for limit in limits:
-            size = measured(limit.measure, self.request) + limit.per_line * len(self.request.headers)
+            size = measured(limit, self.request)
             if size > limit.most + limit.slack:
                 self.end(limit.status, f"{limit.name}: {size} {limit.measure}, above {limit.most}", limit.place)
                 return
@@ -575,26 +582,41 @@ def _net(edits: list[HeaderEdit]) -> tuple[HeaderEdit, ...]:
     return tuple(found)
 
 
-def measured(measure: Measure, request: Request) -> int:
+def measured(limit: Limit, request: Request) -> int:  # noqa: PLR0911  one branch a measure
     """What a size limit counts, of a request."""
     lines = [(len(name.encode("latin-1", "replace")), len(value.encode("utf-8"))) for name, value in request.headers]
-    match measure:
+    start = len(request.method) + len(request.target) + len(request.version) + 2
+    more = limit.per_line * len(lines)
+    match limit.measure:
         case Measure.COUNT:
-            return len(lines)
+            return len(lines) + more
         case Measure.VALUE:
-            return max((value for _, value in lines), default=0)
+            return max((value for _, value in lines), default=0) + more
         case Measure.LINE:
-            return max((name + 2 + value for name, value in lines), default=0)
+            return max((name + 2 + value for name, value in lines), default=0) + more
         case Measure.JOINED:
             sizes: dict[str, int] = {}
             for (name, _), (_, size) in zip(request.headers, lines, strict=True):
                 sizes[name.lower()] = sizes[name.lower()] + 2 + size if name.lower() in sizes else size
-            return max(sizes.values(), default=0)
+            return max(sizes.values(), default=0) + more
         case Measure.START:
-            return len(request.method) + len(request.target) + len(request.version) + 2
+            return start + more
         case Measure.HEAD:
-            first = len(request.method) + len(request.target) + len(request.version) + 4
-            return first + sum(name + value + 4 for name, value in lines) + 2
+            return start + 2 + sum(name + value + 4 for name, value in lines) + 2 + more
+        case Measure.BUFFERS:
+            return _filled(limit, [start + 2, *(name + value + 4 for name, value in lines), 2])
+
+
+def _filled(limit: Limit, lines: list[int]) -> int:
+    """How many buffers the lines fill, one more than there are where a line fits in none."""
+    count, left = 0, limit.first
+    for line in lines:
+        if line > left:
+            count, left = count + 1, limit.each
+        if line > left:
+            return limit.most + 1
+        left -= line
+    return count
 
 
 def _host(authority: str) -> str:

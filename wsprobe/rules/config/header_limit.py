@@ -74,7 +74,7 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
     )
     request = replace(passage.request, headers=headers)
     for limit in (*passage.listener.limits, *passage.route.limits):
-        size = measured(limit.measure, request)
+        size = measured(limit, request)
         if limit.measure is not Measure.COUNT and size > limit.most and (told or limit.place):
             yield _exceeded(passage, limit, octets, sure=size > limit.most + limit.slack, told=told is not None)
 
