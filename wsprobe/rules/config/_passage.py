@@ -123,6 +123,12 @@ class Passage:
         taken = self.taken_by
         return taken.route is None or (taken.route == self.route.label and taken.request == self.prediction.request)
 
+    @property
+    def included(self) -> bool:
+        """Whether the file is a fragment that another one includes, beside the line that leads to an upstream."""
+        addresses = self.route.upstream.addresses if self.route.upstream else ()
+        return any(address.startswith("$written_where_this_file_is_included") for address in addresses)
+
     @cached_property
     def steps(self) -> tuple[Step, ...]:
         """All steps that it passes."""

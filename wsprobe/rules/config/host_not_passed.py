@@ -59,7 +59,7 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
     if intent.level < Level.LIKELY or passage.handling is not Handling.PASSED:
         return
     host, arrived = passage.sent("Host")[0], passage.arrived("Host")
-    if not arrived or _same(arrived[0], host):
+    if not arrived or not arrived[0] or _same(arrived[0], host):
         return
     changed, told = passage.changes("Host"), _told_elsewhere(passage, host)
     place = changed[-1].place if changed else None

@@ -30,7 +30,7 @@ RULE = ConfigRule(__name__, {"nginx": f"{NGINX_PROXY}#proxy_http_version"})
 
 _FIX = {
     "nginx": "Write `proxy_http_version 1.1;` beside the proxy_pass.",
-    "apache": "Take `proxy-initial-not-pooled` and `force-proxy-request-1.0` off this route.",
+    "apache": "Take `SetEnv force-proxy-request-1.0` off this route.",
 }
 
 
@@ -42,12 +42,13 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
     if intent.level is Level.NOT or passage.handling is not Handling.PASSED:
         return
     default = upstream.protocol_place is None
-    version = f" That is the default of nginx < 1.29.7; {passage.config.version} was assumed." if default else ""
+    version = f" That is the default of nginx < 1.29.7; {passage.config.version} was assumed."
+    unless = " unless the file that includes this one says otherwise" if passage.included else ""
     yield RULE.finding(
         passage,
-        "The upgrade goes out as HTTP/1.0: servers that insist on 1.1 answer 505 or 426 (RFC 6455, 4.1)."
+        f"The upgrade goes out as HTTP/1.0{unless}: servers that insist on 1.1 answer 505 or 426 (RFC 6455, 4.1)."
         + (version if default and passage.config.assumed else ""),
-        severity=Severity.ERROR,
+        severity=Severity.WARNING if unless else Severity.ERROR,
         place=upstream.protocol_place,
         related=[upstream.place],
         fix=_FIX.get(passage.config.kind),
