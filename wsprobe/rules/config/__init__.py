@@ -16,8 +16,9 @@ from wsprobe.frozen import dataclass
 from wsprobe.inspection import ConfigFinding
 from wsprobe.lb.model import Config
 from wsprobe.parts import Line, Severity
+from wsprobe.rules.config._index import Index
 from wsprobe.rules.config._intent import Intent, Level, intent_elsewhere, intents
-from wsprobe.rules.config._passage import Asked, Passage, opened
+from wsprobe.rules.config._passage import Asked, Passage
 
 __all__ = ["Asked", "ConfigRule", "Intent", "Level", "Passage", "judge", "load", "names", "text"]
 
@@ -95,8 +96,8 @@ def judge(configs: Iterable[Config], asked: Asked | None = None) -> Iterator[Con
 def survey(config: Config, asked: Asked | None = None) -> Iterator[tuple[Passage, Intent]]:
     """Each route of a config with the upgrade that was carried over it, and whether it is meant for one."""
     passages = [
-        Passage(config=config, listener=listener, route=route, asked=asked or Asked(), way=way)
-        for listener, way in ((listener, opened(listener)) for listener in config.listeners)
+        Passage(config=config, listener=listener, route=route, asked=asked or Asked(), index=index)
+        for listener, index in ((listener, Index(listener.routes)) for listener in config.listeners)
         for route in listener.routes
     ]
     return zip(passages, intents(passages), strict=True)

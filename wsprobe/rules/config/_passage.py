@@ -12,7 +12,7 @@ from functools import cached_property
 from wsprobe.credentials import is_secret_name
 from wsprobe.frozen import dataclass
 from wsprobe.inspection import Change, Handling, HeaderEdit, Prediction, Timeout, Timer, Unknown
-from wsprobe.lb.expressions import NEVER, How, Of, Subject, Test, holds
+from wsprobe.lb.expressions import ALWAYS, NEVER, How, Of, Subject, Test, holds
 from wsprobe.lb.model import (
     Answer,
     Config,
@@ -27,6 +27,7 @@ from wsprobe.lb.model import (
 from wsprobe.lb.predict import Request, Run, carry, predict, steps_of, upgrade
 from wsprobe.parts import Header, Line
 from wsprobe.patterns import lazy
+from wsprobe.rules.config._index import Index
 
 HOST = "app.example.com"
 
@@ -77,12 +78,12 @@ class Passage:
     listener: Listener
     route: Route
     asked: Asked = field(default_factory=Asked)
-    way: Listener | None = None
+    index: Index | None = None
 
     @cached_property
-    def open(self) -> Listener:
-        """The listener with every authentication and every limit open; `way` is the same, made before."""
-        return self.way or opened(self.listener)
+    def entry(self) -> Listener:
+        """The listener without its routes, with every authentication and every limit open."""
+        return replace(self.listener, steps=_open(self.listener.steps), limits=(), binds=(), routes=())
 
     @cached_property
     def request(self) -> Request:
@@ -96,7 +97,7 @@ class Passage:
 
     def carried(self, request: Request) -> Prediction:
         """What becomes of another request on this route, if every authentication lets it pass."""
-        return carry(self.config, self.open, _open_route(self.route), request)
+        return carry(self.config, self.entry, _open_route(self.route), request)
 
     @cached_property
     def plain(self) -> Prediction:
@@ -107,13 +108,17 @@ class Passage:
     @cached_property
     def taken_by(self) -> Prediction:
         """What the listener does with it: the route that it takes may be another one."""
-        return predict(replace(self.config, listeners=(replace(self.open, binds=()),)), self.request)
+        run = Run(self.request)
+        index = self.index or Index(self.listener.routes)
+        routes = index.candidates(run) if run.enter(self.entry) else ()
+        listener = replace(self.entry, routes=tuple(map(_open_route, routes)))
+        return predict(replace(self.config, listeners=(listener,)), self.request)
 
     @cached_property
     def sampled(self) -> bool:
         """Whether the upgrade is one that the route's own match takes; False where that cannot be told."""
         run = Run(self.request)
-        return run.enter(self.open) and holds(self.route.match, run) is True
+        return run.enter(self.entry) and holds(self.route.match, run) is True
 
     @property
     def arrives(self) -> bool:
@@ -142,7 +147,7 @@ class Passage:
     @property
     def referred(self) -> Iterator[str]:
         """The headers of the request that conditions and values of the route look at."""
-        for step in (*self.steps, self.route):
+        for step in (*(step for step in self.steps if getattr(step, "place", None)), self.route):
             looks = (getattr(step, "value", None), getattr(step, "when", None), getattr(step, "match", None))
             for value in (each for look in looks for each in parts(look)):
                 if isinstance(value, Of) and value.subject is Subject.HEADER:
@@ -181,7 +186,8 @@ class Passage:
 
     def elsewhere(self) -> Iterator["Passage"]:
         """The same route with other request targets, those that conditions of its steps look for."""
-        tests = [each for step in self.steps for each in parts(getattr(step, "when", None)) if isinstance(each, Test)]
+        conditions = (when for step in self.steps if step.place and (when := getattr(step, "when", None)) != ALWAYS)
+        tests = [each for when in conditions for each in parts(when) if isinstance(each, Test)]
         on_paths = [test for test in tests if made_of(test.value) & _PATHS and test.how in _BEGINNINGS]
         found = (_BEGINNING.match(text) for test in on_paths for text in test.texts)
         paths = [match[1] for match in found if match]
@@ -278,11 +284,6 @@ def parts(value: object) -> Iterator[object]:
 def made_of(value: object) -> set[Subject]:
     """The parts of the request that a value is made of."""
     return {each.subject for each in parts(value) if isinstance(each, Of)}
-
-
-def opened(listener: Listener) -> Listener:
-    """A listener without authentications and size limits."""
-    return replace(listener, steps=_open(listener.steps), limits=(), routes=tuple(map(_open_route, listener.routes)))
 
 
 def _open_route(route: Route) -> Route:

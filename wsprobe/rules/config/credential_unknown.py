@@ -51,7 +51,7 @@ from collections.abc import Iterator
 
 from wsprobe.inspection import ConfigFinding
 from wsprobe.lb.model import Opaque
-from wsprobe.model import Severity
+from wsprobe.parts import Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
 from wsprobe.rules.config._pages import ENVOY, HAPROXY, REQUEST_HEADERS
 

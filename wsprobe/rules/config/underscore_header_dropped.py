@@ -67,6 +67,9 @@ _FIX = {
     "nginx": "Write `underscores_in_headers on;` in the server.",
     "envoy": "Write `headers_with_underscores_action: ALLOW`, which is the default.",
 }
+_BY_A_LINE = frozenset({"envoy"})
+"""Where a line of the config decides it; elsewhere it is the proxy's way, and matters to who needs such a header."""
+
 _ANY = "X_Wsprobe_Canary"
 
 
@@ -75,6 +78,8 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
     if intent.level is Level.NOT or passage.prediction.request is None:
         return
     needed = [name for name in (*passage.asked.headers, *passage.referred) if "_" in name]
+    if not needed and passage.config.kind not in _BY_A_LINE:
+        return
     name = needed[0] if needed else _ANY
     found = passage.carried(replace(passage.request, headers=(*passage.request.headers, (name, "canary"))))
     gone, place = _gone(found, name)
