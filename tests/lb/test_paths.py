@@ -10,6 +10,7 @@ from wsprobe.lb._paths import PathForm, written
     [
         pytest.param(PathForm.UNRESERVED, "/%41%2f%2F%20%c3%a9", "/A%2F%2F%20%C3%A9", id="only what needs no escape"),
         pytest.param(PathForm.UNLESS_RESERVED, "/%41%2f%20%c3%a9", "/A%2F é", id="all but what divides a URL"),
+        pytest.param(PathForm.UNLESS_RESERVED, "/%e9", "/\udce9", id="an octet that is no UTF-8 is no character"),
         pytest.param(PathForm.DECODED, "/%41%2f%2520", "/A/%20", id="all, once"),
         pytest.param(PathForm.DECODED, "/%ff", "/\xff", id="octets that are no UTF-8"),
         pytest.param(PathForm.ESCAPED, "/a%2Fb", "/a%2Fb", id="nothing to escape"),

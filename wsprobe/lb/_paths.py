@@ -46,11 +46,13 @@ def written(form: PathForm, path: str) -> str:
     return _FORMS[form](path)
 
 
-def _resolving(resolved: Callable[[int], bool]) -> Callable[[str], str]:
+def _resolving(resolved: Callable[[int], bool], *, shown: bool = True) -> Callable[[str], str]:
     def resolve(path: str) -> str:
         # Octets that are not ASCII are resolved together, as the UTF-8 that they may be.
         marked = _ESCAPE.sub(lambda found: found[0] if resolved(int(found[1], 16)) else f"\0{found[1].upper()}", path)
-        return _text(_octets(marked)).replace("\0", "%")
+        octets = _octets(marked)
+        # What is compared only may hold octets that are no text; they must not look like characters.
+        return (_text(octets) if shown else octets.decode("utf-8", "surrogateescape")).replace("\0", "%")
 
     return resolve
 
@@ -94,7 +96,7 @@ def _without_dots(path: str) -> str:
 
 _FORMS: dict[PathForm, Callable[[str], str]] = {
     PathForm.UNRESERVED: _resolving(lambda octet: octet in _UNRESERVED),
-    PathForm.UNLESS_RESERVED: _resolving(lambda octet: octet not in _RESERVED),
+    PathForm.UNLESS_RESERVED: _resolving(lambda octet: octet not in _RESERVED, shown=False),
     PathForm.DECODED: _resolving(lambda _: True),
     PathForm.ESCAPED: _escaped,
     PathForm.ENCODED: _encoded,

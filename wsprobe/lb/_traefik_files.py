@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from wsprobe.inspection import Problem, Unknown
 from wsprobe.lb._traefik_proxy import Entry
 from wsprobe.lb._traefik_routers import Reading
-from wsprobe.lb._traefik_tree import Setting
+from wsprobe.lb._traefik_tree import Setting, number
 from wsprobe.lb.source import ReadError, Source
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ _QUIET = frozenset(
         *("hostresolver", "spiffe", "hub", "ocsp", "tcpserverstransport", "core", "serverstransport", "pilot"),
     )
 )
+_EMPTY = frozenset({"compress", "contenttype"})
 _FILES = frozenset({"file", "providersthrottleduration", "precedence"})
 _MARKS = re.compile(r"\{\{|\{%|\$\{(?=[A-Za-z_])|@[A-Z_]{2,}@")
 _FREE = re.compile(r"""^\s*["']?(?:default[-_]?rule|replacement)["']?\s*[:=]""", re.IGNORECASE)
@@ -60,10 +61,10 @@ def looks_like_toml(source: Source) -> bool:
 
 def _placeholders(source: Source) -> Iterator[tuple[int, int, str]]:
     """Where the marks of a template stand, comments and what has such marks itself left out."""
-    for number, line in enumerate(source.lines, 1):
+    for at, line in enumerate(source.lines, 1):
         found = _MARKS.search(line)
         if found and not _FREE.match(line) and not _in_comment(line, found.start()):
-            yield number, found.start() + 1, found[0]
+            yield at, found.start() + 1, found[0]
 
 
 def _in_comment(line: str, at: int) -> bool:
@@ -72,12 +73,14 @@ def _in_comment(line: str, at: int) -> bool:
 
 
 def yaml(source: Source) -> Setting:
-    """A YAML file as a tree; of several documents, the first."""
+    """A YAML file as a tree; of several documents, the first. A key that stands twice is refused, as Traefik does."""
     from wsprobe.lb._yaml import documents
 
     found = documents(source)
     if not found:
         raise ReadError(source.path, "nothing stands in it")
+    for node, first in found[0].document.duplicates:
+        raise ReadError(source.path, f"{node.text} stands twice, first at line {first}", node.line, node.column)
     return setting(found[0])
 
 
@@ -91,10 +94,15 @@ def setting(node: "Node", name: str = "") -> Setting:
             fields = {each: of(child, each) for each, child in node.entries().items()}
             made[key] = fields, tuple(of(child, "") for child in node.items())
         fields, items = made[key]
-        text = None if node.is_null or fields or items else node.text
+        text = None if node.is_null or fields or items else _typed(node)
         return Setting(name, node.place, text, fields, items)
 
     return of(node, name)
+
+
+def _typed(node: "Node") -> str:
+    """The text that Traefik makes of a scalar: numbers without quotes are written anew."""
+    return number(node.text) if node.plain else node.text
 
 
 def static(root: Setting, source: Source, reading: Reading) -> None:
@@ -172,8 +180,17 @@ def dynamic(root: Setting, reading: Reading, provider: str = "file") -> None:
         reading.unread.append(Unknown(what=f"tcp router {each.name}", why=why, place=each.place))
 
 
+def _alone(http: Setting, reading: Reading) -> None:
+    """Middlewares that say nothing: for one of them Traefik refuses the whole file."""
+    for each in http.under("middlewares"):
+        for kind in each.fields.values():
+            if kind.empty and kind.name.lower() not in _EMPTY:
+                reading.problem(kind.place, f"{kind.name} says nothing, and Traefik refuses the whole file for it")
+
+
 def _http(http: Setting, reading: Reading, provider: str) -> None:
     scope = reading.scope
+    _alone(http, reading)
     for name, into in (
         ("services", scope.services),
         ("middlewares", scope.middlewares),

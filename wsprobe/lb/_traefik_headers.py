@@ -1,5 +1,6 @@
 """Traefik's headers middleware: custom headers, CORS, and what guards a site."""
 
+import re
 from collections import Counter
 
 from wsprobe.lb._traefik_chain import Chain
@@ -95,6 +96,9 @@ def _custom(setting: Setting, chain: Chain) -> None:
 
 def _request(each: Setting, chain: Chain) -> None:
     """One line of customRequestHeaders; without a value it removes the header."""
+    if each.text is None:
+        chain.notes.append(f"{each.name} in customRequestHeaders says nothing; removing takes an empty text")
+        return
     removes = not each.text and not each.unsure
     lowered = each.name.lower()
     if lowered in {name.lower() for name in APART} and (removes or lowered != "host"):
@@ -106,7 +110,11 @@ def _request(each: Setting, chain: Chain) -> None:
     if removes:
         chain.steps.append(Edit(op=Op.REMOVE, which=Named((each.name,)), place=each.place))
     else:
-        value: Value = each.value if each.unsure else Text((each.text or "").strip())
+        value: Value = each.value if each.unsure else Text(each.text.strip())
+        if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", each.text.strip()):
+            chain.steps.append(
+                Answer(status=500, why=f"the value of {each.name} is none of a header", place=each.place)
+            )
         chain.steps.append(Edit(op=Op.SET, which=Named((each.name,)), value=value, place=each.place))
 
 

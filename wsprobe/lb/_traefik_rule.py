@@ -341,8 +341,16 @@ def _plain(values: list[str]) -> str:
 
 
 def _v2_query(values: list[str]) -> Rule:
-    pairs = [value.partition("=") for value in values]
-    return Rule(All(tuple(_in_query(key, value) for key, _, value in pairs)))
+    return Rule(All(tuple(_v2_pair(*value.partition("=")) for value in values)))
+
+
+def _v2_pair(key: str, equals: str, value: str) -> Condition:
+    if not equals:
+        raise RuleError("Query without a =")
+    if value and "{" not in value:
+        return _in_query(key, value)
+    given = f"=(?:{_template(value, '.*')})" if value else "(?:=[^&]*)?"
+    return Test(Of(Subject.QUERY), How.REGEX, (f"(?:^|&){_encoded(key)}{given}(?:&|$)",))
 
 
 def _several(matcher: Matcher, most: int | None = 1, least: int = 1) -> Matcher:

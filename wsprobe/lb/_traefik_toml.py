@@ -53,7 +53,10 @@ class _Made:
         if isinstance(value, list):
             items = (self.setting("", each, (*path, index)) for index, each in enumerate(value))
             return Setting(name, place, items=tuple(items))
-        return Setting(name, place, str(value).lower() if isinstance(value, bool) else str(value))
+        text = (
+            f"{value:f}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
+        )
+        return Setting(name, place, text)
 
     def _place(self, path: Path) -> Line:
         offset = self.places.get(path, 0)

@@ -13,6 +13,22 @@ _DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
 _TRUE = frozenset({"1", "t", "true"})
 
 
+_INTEGER = re.compile(r"[-+]?(?:0x[0-9a-fA-F]{1,16}|0o?[0-7]{1,21}|[0-9]{1,19})\Z")
+_FLOAT = re.compile(r"[-+]?(?:[0-9]{1,30}\.[0-9]{0,30}|\.[0-9]{1,30})(?:[eE][-+]?[0-9]{1,2})?\Z")
+
+
+def number(text: str) -> str:
+    """A text as Traefik writes it that takes it for a number: an integer in decimal, a fraction with six places."""
+    if _FLOAT.match(text):
+        return f"{float(text):f}"
+    if not _INTEGER.match(text):
+        return text
+    digits = text.lstrip("+-")
+    base = 16 if "x" in digits else 8 if digits.startswith("0") else 10
+    value = int(digits.removeprefix("0x").removeprefix("0o"), base)
+    return str(-value if text.startswith("-") else value)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Setting:
     """A key and what stands under it: a text, fields by name, or items. `unsure` is why nobody can tell its text.
