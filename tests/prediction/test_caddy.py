@@ -30,7 +30,19 @@ PLACEHOLDERS = (
     *("{header.X-A}", "{http.request.header.X-None}", "{host}", "{hostport}", "{port}", "{scheme}", "{method}"),
     *("{uri}", "{path}", "{query}", "{query.a}", "{path.0}", "{path.1}", "{remote_host}", "{client_ip}", "{cookie.b}"),
     *("{labels.0}", "{labels.1}", "{dir}", "{file}", "{vars.v}", "{vars.none}", "{m}", "{nothing}", "{http.nope}"),
-    *("{http.request.orig_uri}", "{http.request.orig_uri.path}", "{http.request.proto}", "{upstream_hostport}"),
+    *(
+        "{re.m0.1}",
+        "{re.m1.0}",
+        "{http.regexp.1}",
+        "{?query}",
+        "{%path}",
+        "{http.request.uri.path.file.ext}",
+        "{remote_ip}",
+        "{http.request.orig_uri}",
+        "{http.request.orig_uri.path}",
+        "{http.request.proto}",
+        "{upstream_hostport}",
+    ),
 )
 
 
@@ -96,7 +108,7 @@ def header_ops(draw: st.DrawFn) -> str:
 
 matchers = st.one_of(
     st.lists(st.sampled_from(PATHS), min_size=1, max_size=2).map(lambda paths: f"path {' '.join(paths)}"),
-    st.sampled_from(("^/ws", "/(api|ws)/", "s$", "^/[A-Z]", "//")).map(lambda pattern: f"path_regexp {pattern}"),
+    st.sampled_from(("^/(w)s", "/(api|ws)/", "s$", "^/[A-Z]", "//")).map(lambda pattern: f"path_regexp {pattern}"),
     st.builds(
         lambda name, value: f"header {name} {quoted(value)}",
         names,
@@ -137,7 +149,17 @@ matchers = st.one_of(
             "client_ip 127.0.0.0/8",
         )
     ),
-    st.sampled_from(("vars v 1", "vars {http.request.method} GET", "vars_regexp v ^on", "vars {query.a} 1,2")),
+    st.sampled_from(
+        (
+            "vars v 1",
+            "vars {http.request.method} GET",
+            "vars_regexp v ^on",
+            "vars {query.a} 1,2",
+            "expression {query.a} in ['1', '2'] || {method} == 'POST'",
+            "expression `!({host} == \"a.test\") && {header.X-A}.startsWith('t')`",
+            "expression {http.request.uri.path}.matches('s$')",
+        )
+    ),
     st.sampled_from(
         (
             "not path /ws*",
@@ -147,7 +169,7 @@ matchers = st.one_of(
         )
     ),
 )
-definitions = st.lists(matchers, min_size=1, max_size=2).map("\n\t\t".join)
+definitions = st.lists(matchers, min_size=1, max_size=2, unique_by=lambda each: each.split()[0]).map("\n\t\t".join)
 chosen = st.one_of(
     st.just(""),
     st.sampled_from(("/ws", "/ws/*", "/api/*", "/api/ws", "/x/*/y")),

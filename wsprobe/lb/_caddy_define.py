@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from wsprobe.lb._caddy_blocks import Entry
 from wsprobe.lb._caddy_context import Report
 from wsprobe.lb._caddy_tokens import Word
-from wsprobe.lb._caddy_tree import NULL, Said, Tree
+from wsprobe.lb._caddy_tree import NULL, Said, Tree, as_trees
 
 
 def said(word: Word) -> Said:
@@ -53,6 +53,7 @@ class Defined:
         else:
             for each in entry.inner:
                 self.add(tree, each)
+        _name_patterns(tree, entry.name[1:])
         # A definition is told by what it matches, which says more than its name.
         tree.label = "" if tree else entry.name
         return tree
@@ -72,6 +73,13 @@ class Defined:
             tree.setdefault(name, said(entry.words[-1]))
             return
         read(tree, name, entry)
+
+
+def _name_patterns(tree: Tree, name: str) -> None:
+    """A pattern without a name of its own is called as its matcher."""
+    fields = tree.tree("header_regexp") or Tree(tree.place)
+    for each in (*tree.trees("path_regexp"), *as_trees(list(fields.values()))):
+        each.setdefault("name", Said(name))
 
 
 def is_definition(entry: Entry) -> bool:
@@ -113,6 +121,8 @@ def _field_pattern(tree: Tree, name: Said, entry: Entry) -> None:
     words = entry.args[-2:]
     if len(words) == 2:
         pattern = Tree(entry.place, [("pattern", said(words[1]))])
+        if len(entry.args) > 2:
+            pattern["name"] = said(entry.args[0])
         tree.setdefault(name, Tree(entry.place))[said(words[0])] = pattern
 
 

@@ -106,17 +106,23 @@ def _replaced(name: Said, each: Tree, valued: Valued) -> Edit | Opaque:
 
 def go_template(replacement: str, pattern: str) -> str:
     r"""A replacement with groups as Go writes them, `$1` and `${name}`, as `\g<1>`; one that is not there is empty."""
-    named = set(re.findall(r"\(\?P?<(\w+)>", pattern))
-    groups = len(re.findall(r"(?<!\\)\((?!\?)", pattern)) + len(named)
+    groups = groups_of(pattern)
 
     def group(found: re.Match[str]) -> str:
         name = found[1] or found[2]
         if name is None:
             return "$"
-        there = int(name) <= groups if name.isdigit() else name in named
-        return rf"\g<{name}>" if there else ""
+        return rf"\g<{name}>" if name in groups else ""
 
     return _GROUP.sub(group, replacement.replace("\\", r"\\"))
+
+
+def groups_of(pattern: str) -> list[str]:
+    """The groups of a pattern as Go numbers and names them, that of the whole first."""
+    opened = re.findall(r"\\.|\[(?:\\.|[^\]])*\]|\((?:\?P?<(\w+)>|(?!\?))", pattern)
+    found = [name for name in opened if name]
+    count = sum(1 for each in re.finditer(r"\\.|\[(?:\\.|[^\]])*\]|(\((?:\?P?<\w+>|(?!\?)))", pattern) if each[1])
+    return [*map(str, range(count + 1)), *found]
 
 
 def plain(scope: Scope) -> Valued:

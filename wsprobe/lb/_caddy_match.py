@@ -2,14 +2,17 @@
 
 import fnmatch
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from wsprobe.lb import _caddy_cel as cel
+from wsprobe.lb._caddy_headers import groups_of
 from wsprobe.lb._caddy_tree import NULL, Said, Tree, as_trees
-from wsprobe.lb._caddy_values import Scope, has_placeholder, placeholder, value_of
+from wsprobe.lb._caddy_values import Scope, has_placeholder, placeholder, text_of, value_of
 from wsprobe.lb._paths import PathForm
 from wsprobe.lb.expressions import (
     ALWAYS,
+    Captured,
     Cased,
     Condition,
     How,
@@ -17,8 +20,10 @@ from wsprobe.lb.expressions import (
     Not,
     Of,
     OneOf,
+    Or,
     Subject,
     Test,
+    Text,
     Undecided,
     Value,
     Written,
@@ -62,7 +67,6 @@ def _matcher(name: Said, found: Any, scope: Scope, depth: int) -> Condition:  # 
 
 
 _WHY = {
-    "expression": "an expression in CEL is not evaluated",
     "file": "it depends on the files of the proxy",
     "tls": "it depends on the handshake of TLS",
     "path_query": "the matcher path_query is not read",
@@ -297,6 +301,11 @@ def _vars_regexp(found: Any, scope: Scope) -> Condition:  # noqa: ANN401
     return both(*tests)
 
 
+def _expression(found: Any, scope: Scope) -> Condition:  # noqa: ANN401
+    text = found.text("expr") if isinstance(found, Tree) else found
+    return cel.condition(str(text or ""), lambda name: text_of(_variable(f"{{{name}}}", scope)))
+
+
 _KINDS: Mapping[str, Callable[[Any, Scope], Condition]] = {
     "path": _paths,
     "path_regexp": _path_regexp,
@@ -310,7 +319,28 @@ _KINDS: Mapping[str, Callable[[Any, Scope], Condition]] = {
     "query": _query,
     "vars": _vars,
     "vars_regexp": _vars_regexp,
+    "expression": _expression,
 }
+
+
+def captures(matchers: Tree) -> Iterator[tuple[str, Value]]:
+    """What the patterns of a matcher set catch, by the names that placeholders call it."""
+    found = matchers.tree("path_regexp")
+    if found is not None:
+        yield from _caught(found, REGEXP_PATH)
+    fields = matchers.tree("header_regexp")
+    for name in fields or ():
+        each = fields.tree(name) if fields else None
+        if each is not None:
+            yield from _caught(each, Of(Subject.HEADER, name))
+
+
+def _caught(found: Tree, value: Value) -> Iterator[tuple[str, Value]]:
+    pattern, name = found.text("pattern") or "", found.text("name")
+    for group in groups_of(pattern):
+        caught = Or(Captured(value, pattern, group), Text(""))
+        for prefix in ("http.regexp.", f"http.regexp.{name}.") if name else ("http.regexp.",):
+            yield prefix + group, caught
 
 
 def _texts(found: Any) -> list[Said]:  # noqa: ANN401

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from wsprobe.inspection import Timeout, Timer
@@ -119,7 +120,7 @@ def _scope(scope: Scope, upstream: Upstream) -> Scope:
     parts = {"hostport": whole, "address": whole, "host": host, "port": port}
     for name, text in parts.items():
         known[f"http.reverse_proxy.upstream.{name}"] = Text(text) if whole else address
-    return Scope(known, scope.named)
+    return replace(scope, known=known)
 
 
 def _frozen(ops: Tree | None, scope: Scope, context: Context) -> tuple[list[Step], list[Step]]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from wsprobe.lb._caddy_headers import go_template
 from wsprobe.lb._caddy_tree import Said, Tree
@@ -101,8 +102,8 @@ def _uri(uri: str, scope: Scope) -> Value:
     query: Value = _marked(_query(after, scope)) if mark else KEPT_QUERY
     if not before:
         return Join((ESCAPED_PATH, query))
-    inner = Scope({**scope.known, _PATH[1:-1]: ESCAPED_PATH}, scope.named)
-    path = value_of(before.replace("{path}", _PATH), inner, unknown_stays=False)
+    inner = replace(scope, known={**scope.known, _PATH[1:-1]: ESCAPED_PATH})
+    path = value_of(before, inner, unknown_stays=False)
     if isinstance(path, Join) and not mark:
         # What a placeholder brings may hold a query of its own.
         injected = Substituted(Captured(path, r"(?s)\?(.*)\Z", "1"), r"\A&+|&+(?=&|\Z)", "", all=True)
@@ -140,6 +141,6 @@ def _component(text: str, scope: Scope) -> Value:
     parts: list[Value] = []
     for part in _PLACEHOLDER.split(text):
         value = value_of(part, scope, unknown_stays=False)
-        whole = part in {"{query}", "{http.request.uri.query}"}
+        whole = part == "{http.request.uri.query}"
         parts.append(value if whole or isinstance(value, Text) else Written(value, PathForm.QUERY))
     return Join(tuple(parts))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 
 from wsprobe.lb._caddy_context import Context, End
 from wsprobe.lb._caddy_handlers import handled
-from wsprobe.lb._caddy_match import label_of, matches_any, sample_of
+from wsprobe.lb._caddy_match import captures, label_of, matches_any, sample_of
 from wsprobe.lb._caddy_tree import Tree
 from wsprobe.lb.expressions import (
     ALWAYS,
@@ -98,6 +98,10 @@ class Flattened:
         """
         inside = way.branch(route, condition)
         begin, answered = len(inside.steps), len(inside.response)
+        sets = route.trees("match")
+        for name, value in captures(sets[0]) if len(sets) == 1 else ():
+            if context.scope.caught:
+                inside.steps.append(Assign(name=name, value=value))
         ended = self._handlers(route.trees("handle"), inside, context)
         if not ended and route.text("terminal") == "true":
             self._emit(inside, _silence(route.place, context))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from wsprobe.inspection import Timeout, Timer
 from wsprobe.lb._caddy_context import Context, End, Report, seconds
-from wsprobe.lb._caddy_match import networks
+from wsprobe.lb._caddy_match import captures, networks
 from wsprobe.lb._caddy_rewrite import ESCAPED_PATH, KEPT_QUERY
 from wsprobe.lb._caddy_routes import Flattened, Way
 from wsprobe.lb._caddy_tree import Said, Tree
@@ -56,11 +56,11 @@ def listeners(config: Tree, version: tuple[int, ...], report: Report) -> Iterato
     """All HTTP servers, those for redirects to HTTPS last."""
     http = (config.tree("apps") or Tree(config.place)).tree("http") or Tree(config.place)
     servers = http.tree("servers") or Tree(http.place)
-    named = _variables(http)
+    scope = _scope(http)
     read: list[tuple[Tree, Listener]] = []
     for name, found in servers.marked():
         if isinstance(found, Tree):
-            read.append((found, _Server(name, found, http, version, report, named).listener()))
+            read.append((found, _Server(name, found, http, version, report, scope).listener()))
     yield from (listener for _, listener in read)
     yield from _redirects(read, _port(http, "http_port", 80), _port(http, "https_port", 443))
 
@@ -70,9 +70,11 @@ def _port(http: Tree, name: str, default: int) -> int:
     return int(said) if said is not None and said.isdigit() else default
 
 
-def _variables(http: Tree) -> frozenset[str]:
-    """The names of all variables that the config sets."""
-    found: set[str] = set()
+def _scope(http: Tree) -> Scope:
+    """The variables that the config sets anywhere, the groups that it catches, and whether it asks other services."""
+    named: set[str] = set()
+    caught: set[str] = set()
+    answers = False
     waiting: list[object] = [http]
     while waiting:
         at = waiting.pop()
@@ -81,10 +83,12 @@ def _variables(http: Tree) -> frozenset[str]:
         elif isinstance(at, Tree):
             waiting += at.values()
             if at.text("handler") == "vars":
-                found |= {name for name in at if name != "handler"}
+                named |= {name for name in at if name != "handler"}
             elif at.text("handler") == "map":
-                found |= {name.strip("{}") for name in at.texts("destinations")}
-    return frozenset(found)
+                named |= {name.strip("{}") for name in at.texts("destinations")}
+            caught |= {name for name, _ in captures(at)}
+            answers = answers or "handle_response" in at
+    return Scope({}, frozenset(named), frozenset(caught), answers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,7 @@ class _Server:
     http: Tree
     version: tuple[int, ...]
     report: Report
-    named: frozenset[str]
+    scope: Scope
 
     def listener(self) -> Listener:
         """The server as a listener with its routes."""
@@ -112,7 +116,7 @@ class _Server:
             report=self.report,
             tls=tls,
             trusted=trusted,
-            scope=Scope({"http.vars.client_ip": client}, self.named),
+            scope=replace(self.scope, known={"http.vars.client_ip": client}),
             errors=(errors,) if errors else (),
             named_routes=self.tree.tree("named_routes"),
         )
@@ -146,15 +150,16 @@ class _Server:
     def _limit(self) -> Limit:
         said = self.tree.text("max_header_bytes")
         most = int(said) if said is not None and said.isdigit() else 0
-        default = 16 * 1024 if self.version >= (2, 11) else 1_000_000
-        # Go reads a little more than that before it refuses.
-        place = self.tree.where("max_header_bytes") if most else None
+        new = self.version >= (2, 11)
+        default = 16 * 1024 if new else 1024 * 1024
+        # Go reads 4096 octets more than that, and Caddy has read the first 14 before, to see whether it is HTTP/2.
         return Limit(
             name="max_header_size",
             measure=Measure.HEAD,
-            most=(most or default) + 4096,
+            most=(most or default) + 4096 + (14 if new else 0),
+            slack=0 if new else 16,
             status=431,
-            place=place,
+            place=self.tree.where("max_header_bytes") if most else None,
         )
 
     def _timers(self) -> Iterator[Timeout]:

@@ -5,6 +5,7 @@ nobody knows the environment of the proxy here. `{$NAME}` stays, and whoever mee
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wsprobe.lb.source import ReadError, Source
@@ -16,6 +17,47 @@ MAX_WORDS = 500_000
 _DEFAULTED = re.compile(r"\{\$([^\s{}:]+):([^{}\n]*)\}")
 _MARKER = re.compile(r"[A-Za-z0-9_-]+\Z")
 _TEMPLATE = re.compile(r"\{\{|\{%")
+_SHORT: Mapping[str, str] = {
+    "dir": "http.request.uri.path.dir",
+    "file": "http.request.uri.path.file",
+    "host": "http.request.host",
+    "hostport": "http.request.hostport",
+    "port": "http.request.port",
+    "method": "http.request.method",
+    "path": "http.request.uri.path",
+    "query": "http.request.uri.query",
+    "remote": "http.request.remote",
+    "remote_host": "http.request.remote.host",
+    "remote_port": "http.request.remote.port",
+    "scheme": "http.request.scheme",
+    "uri": "http.request.uri",
+    "upstream_hostport": "http.reverse_proxy.upstream.hostport",
+    "client_ip": "http.vars.client_ip",
+    "orig_method": "http.request.orig_method",
+    "orig_uri": "http.request.orig_uri",
+    "orig_path": "http.request.orig_uri.path",
+    "orig_query": "http.request.orig_uri.query",
+    "?query": "http.request.uri.prefixed_query",
+    "%uri": "http.request.uri_escaped",
+    "%path": "http.request.uri.path_escaped",
+    "%query": "http.request.uri.query_escaped",
+    "tls_version": "http.request.tls.version",
+}
+_SHORT_FAMILIES: Mapping[str, str] = {
+    "header.": "http.request.header.",
+    "cookie.": "http.request.cookie.",
+    "labels.": "http.request.host.labels.",
+    "path.": "http.request.uri.path.",
+    "query.": "http.request.uri.query.",
+    "re.": "http.regexp.",
+    "vars.": "http.vars.",
+    "rp.": "http.reverse_proxy.",
+    "err.": "http.error.",
+    "file_match.": "http.matchers.file.",
+}
+"""What a Caddyfile may write for short in placeholders."""
+
+_PLACEHOLDER = re.compile(r"\{([^{}\s]+)\}")
 _ENDS_WORD = re.compile(r"[\s\\]")
 
 
@@ -96,7 +138,7 @@ class _Lexer:
         return max(1, column - sum(shift for after, shift in self.shifts.get(self.line, ()) if column > after))
 
     def _word(self, text: str, line: int, column: int, quote: str = "") -> None:
-        self.current.append(Word(text, self.source, line, column, quote))
+        self.current.append(Word(full(text), self.source, line, column, quote))
 
     def _quoted(self, quote: str) -> None:
         line, column, begin = self.line, self._column(), self.at + 1
@@ -141,6 +183,21 @@ class _Lexer:
         self.line += body.count("\n") + 1
         self.begin = end.start()
         self.at = end.end()
+
+
+def full(text: str) -> str:
+    """A text with its placeholders in full, as Caddy's JSON has them."""
+    return _PLACEHOLDER.sub(_in_full, text) if "{" in text else text
+
+
+def _in_full(found: re.Match[str]) -> str:
+    name = found[1]
+    if name in _SHORT:
+        return f"{{{_SHORT[name]}}}"
+    long = next(
+        (long + name.removeprefix(short) for short, long in _SHORT_FAMILIES.items() if name.startswith(short)), name
+    )
+    return f"{{{long}}}"
 
 
 def _escaped(text: str, at: int, begin: int) -> bool:

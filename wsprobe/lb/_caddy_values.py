@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from wsprobe.lb._paths import PathForm
 from wsprobe.lb.expressions import (
     Captured,
+    Cased,
+    Cases,
     How,
     Join,
     Lines,
     Of,
+    Or,
     Piece,
     Subject,
     Substituted,
@@ -23,43 +26,6 @@ from wsprobe.lb.expressions import (
 )
 
 _PLACEHOLDER = re.compile(r"\\([{}\\])|\{(\$?[A-Za-z_][^{}\s]*)\}")
-
-SHORT: Mapping[str, str] = {
-    "dir": "http.request.uri.path.dir",
-    "file": "http.request.uri.path.file",
-    "host": "http.request.host",
-    "hostport": "http.request.hostport",
-    "port": "http.request.port",
-    "method": "http.request.method",
-    "path": "http.request.uri.path",
-    "query": "http.request.uri.query",
-    "remote": "http.request.remote",
-    "remote_host": "http.request.remote.host",
-    "remote_ip": "http.request.remote.host",
-    "remote_port": "http.request.remote.port",
-    "scheme": "http.request.scheme",
-    "uri": "http.request.uri",
-    "upstream_hostport": "http.reverse_proxy.upstream.hostport",
-    "client_ip": "http.vars.client_ip",
-    "orig_method": "http.request.orig_method",
-    "orig_uri": "http.request.orig_uri",
-    "orig_path": "http.request.orig_uri.path",
-    "orig_query": "http.request.orig_uri.query",
-    "err.status_code": "http.error.status_code",
-}
-_SHORT_FAMILIES: Mapping[str, str] = {
-    "header.": "http.request.header.",
-    "cookie.": "http.request.cookie.",
-    "labels.": "http.request.host.labels.",
-    "path.": "http.request.uri.path.",
-    "query.": "http.request.uri.query.",
-    "re.": "http.regexp.",
-    "vars.": "http.vars.",
-    "rp.": "http.reverse_proxy.",
-    "err.": "http.error.",
-    "file_match.": "http.matchers.file.",
-}
-"""What a Caddyfile may write for short."""
 
 _RUNNING = "only the running proxy knows"
 
@@ -94,7 +60,14 @@ _OF_REQUEST: Mapping[str, Value] = {
     "uri.path": _path(),
     "uri.query": Of(Subject.QUERY),
     "uri.path.dir": Substituted(_path(), r"[^/]*\Z", ""),
-    "uri.path.file": Substituted(_path(), r"\A.*/", ""),
+    "uri.path.file": Substituted(_path(), r"(?s)\A.*/", ""),
+    "uri.path.file.base": Substituted(Substituted(_path(), r"(?s)\A.*/", ""), r"\.[^.]*\Z", ""),
+    "uri.path.file.ext": Or(Captured(_path(), r"\.[^./]*\Z", "0"), Text("")),
+    "uri.prefixed_query": Cases(((Test(Of(Subject.QUERY), How.REGEX, (".",)), Join((Text("?"), Of(Subject.QUERY)))),)),
+    "uri_escaped": Written(_target(), PathForm.QUERY),
+    "uri.path_escaped": Written(_path(), PathForm.QUERY),
+    "uri.query_escaped": Written(Of(Subject.QUERY), PathForm.QUERY),
+    "body": Text(""),
     "orig_method": Of(Subject.METHOD, original=True),
     "orig_uri": _target(original=True),
     "orig_uri.path": _path(original=True),
@@ -110,17 +83,13 @@ def _header(name: str) -> Value:
     return Of(Subject.HEADER, name, lines=Lines.JOINED, separator=",")
 
 
-def _label(index: str) -> Value:
+def _label(index: str) -> Value | None:
     """A label of the host, counted from its right end."""
-    if not index.isdigit() or int(index) > 100:
-        return Text("")
-    return Piece(Of(Subject.HOST), ".", -1 - int(index))
+    return Piece(Cased(Of(Subject.HOST)), ".", -1 - int(index)) if index.isdigit() else None
 
 
 def _segment(index: str) -> Value | None:
-    if not index.isdigit() or int(index) > 100:
-        return None
-    return Piece(Without(_path(), prefix="/"), "/", 1 + int(index))
+    return Piece(Without(_path(), prefix="/"), "/", 1 + int(index)) if index.isdigit() else None
 
 
 _FAMILIES: Mapping[str, Callable[[str], Value | None]] = {
@@ -137,21 +106,14 @@ class Scope:
     """What placeholders mean at one point of a config.
 
     `known` has the values of some of them. `named` are the variables that the config sets; one that it sets nowhere
-    is empty.
+    is empty. `caught` are the groups of patterns that a matcher may have filled, `answers` is whether another service
+    may have been asked before.
     """
 
     known: Mapping[str, Value] = field(default_factory=dict)
     named: frozenset[str] = frozenset()
-
-
-def full(name: str) -> str:
-    """A placeholder's name in full, without braces."""
-    if name in SHORT:
-        return SHORT[name]
-    for short, long in _SHORT_FAMILIES.items():
-        if name.startswith(short):
-            return long + name.removeprefix(short)
-    return name
+    caught: frozenset[str] = frozenset()
+    answers: bool = False
 
 
 def value_of(text: str, scope: Scope, *, unknown_stays: bool = True) -> Value:
@@ -185,23 +147,29 @@ def placeholder(name: str, scope: Scope) -> Value | None:
     """What one placeholder stands for; None where Caddy knows none of that name."""
     if name.startswith("$"):
         return Undecided(f"{{{name}}}", f"{name} is a variable of the proxy's environment")
-    name = full(name)
     if name in scope.named:
         return Of(Subject.VARIABLE, name)
     found = scope.known.get(name) or _REQUEST.get(name) or _of_family(name)
     if found is None and name.startswith("http.vars."):
         variable = name.removeprefix("http.vars.")
         return Of(Subject.VARIABLE, variable) if variable in scope.named else _unset(variable)
-    if found is None and name.startswith(_KNOWN):
+    if found is None and name in scope.caught:
+        variable_of = Of(Subject.VARIABLE, name)
+        return Cases(((Test(variable_of, How.EXISTS), variable_of),), Text(f"{{{name}}}"))
+    if found is None and name.startswith(_KNOWN + (_ANSWERED if scope.answers else ())):
         return Undecided(f"{{{name}}}", f"{{{name}}}: {_RUNNING}")
     return found
 
 
 _KNOWN = (
-    *("http.request.", "http.regexp.", "http.matchers.", "http.reverse_proxy.", "http.error.", "http.auth."),
-    *("http.response.", "http.handlers.", "http.intercept.", "env.", "system.", "time.", "file.", "tls_"),
+    *("http.request.tls.", "http.request.uuid", "http.request.duration", "http.matchers.", "http.auth."),
+    *("http.response.", "http.intercept.", "http.shutting_down", "http.time_until_shutdown"),
+    *("env.", "system.", "time.", "file.", "runtime."),
 )
-"""What Caddy may know a value of while it runs; of all other names it knows nothing."""
+"""What only the running proxy has a value of; of all other names it knows nothing."""
+
+_ANSWERED = ("http.reverse_proxy.",)
+"""What has a value once another service was asked."""
 
 
 def _of_family(name: str) -> Value | None:
