@@ -10,8 +10,8 @@ from wsprobe.lb import _haproxy_http as http
 from wsprobe.lb._haproxy_acl import RefusedError, condition
 from wsprobe.lb._haproxy_grammar import Directive, Word
 from wsprobe.lb._haproxy_proxy import Proxy, Refuse, Server, Time, duration
-from wsprobe.lb._haproxy_rules import Rule, RuleSet, redirects
-from wsprobe.lb._haproxy_samples import Scope, formatted
+from wsprobe.lb._haproxy_rules import REMOVED_RULES, Rule, RuleSet, of_old, redirects
+from wsprobe.lb._haproxy_samples import METHOD, Scope, formatted
 from wsprobe.lb._haproxy_samples_of import sampled
 from wsprobe.lb._haproxy_timers import timeouts
 from wsprobe.lb.expressions import (
@@ -109,6 +109,7 @@ class Routes:
         """What a frontend and a backend do alike in HTTP mode."""
         yield from http.restricted(proxy)
         yield from self._rules(proxy, "http-request", lists, scope)
+        yield from (of_old(line) for line in proxy.all(*REMOVED_RULES))
         yield from _statistics(proxy)
         yield from self._redirects(proxy, lists, scope)
 
@@ -358,7 +359,8 @@ def _statistics(proxy: Proxy) -> Iterator[Step]:
         return
     uri = next((line for line in reversed(lines) if line.words[1:2] == ("uri",) and len(line.words) > 2), None)
     place = uri.place if uri else lines[-1].place
-    asked = Test(Of(Subject.TARGET), How.PREFIX, (str(uri.words[2]) if uri else "/haproxy?stats",))
+    begins = Test(Of(Subject.TARGET), How.PREFIX, (str(uri.words[2]) if uri else "/haproxy?stats",))
+    asked = both(begins, Test(METHOD, How.EQUALS, ("GET", "HEAD", "POST")))
     if any(line.words[1:2] in {("auth",), ("http-request",)} for line in lines):
         passes = Undecided("stats auth", "it depends on the password")
         yield Gate(

@@ -298,6 +298,21 @@ def _service(rule: Rule) -> Iterator[Step]:
     yield _answer(rule, 200 if name == "prometheus-exporter" else None, f"the service {name} answers")
 
 
+REMOVED_RULES = frozenset(
+    {
+        *{"reqadd", "reqallow", "reqdel", "reqdeny", "reqiallow", "reqidel", "reqideny", "reqipass", "reqirep"},
+        *{"reqitarpit", "reqpass", "reqrep", "reqtarpit", "rspadd", "rspdel", "rspdeny", "rspidel", "rspideny"},
+        *{"rspirep", "rsprep", "block"},
+    }
+)
+"""Rules of old about whole header lines; HAProxy 2.1 and later refuse a file with one of them."""
+
+
+def of_old(line: Directive) -> Opaque:
+    """What such a rule does cannot be followed."""
+    return Opaque(why=f"{line.name} works on whole header lines, and is not followed", place=line.place)
+
+
 _ACTIONS: dict[str, Callable[[Rule], Iterator[Step]]] = {
     "set-header": _set_header,
     "add-header": _set_header,

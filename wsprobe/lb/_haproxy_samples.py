@@ -164,7 +164,7 @@ _WITH_QUERY = Cases(((Test(Of(Subject.QUERY), How.EXISTS), Join((PATH, Text("?")
 # set-method changes what is sent, and of the methods that HAProxy knows not what later rules see.
 _SENT_METHOD = Of(Subject.METHOD, original=True)
 _KNOWN_METHODS = ("OPTIONS", "GET", "HEAD", "POST", "PUT", "DELETE", "TRACE", "CONNECT")
-_METHOD = Cases(((Test(_SENT_METHOD, How.EQUALS, _KNOWN_METHODS), _SENT_METHOD),), Of(Subject.METHOD))
+METHOD = Cases(((Test(_SENT_METHOD, How.EQUALS, _KNOWN_METHODS), _SENT_METHOD),), Of(Subject.METHOD))
 
 Build = Callable[[list[str], Scope], Sample]
 
@@ -251,7 +251,7 @@ _FETCHES: dict[str, Build] = {
     "query": _fixed(Of(Subject.QUERY)),
     "base": _fixed(Join((Of(Subject.AUTHORITY), PATH))),
     "baseq": _fixed(Join((Of(Subject.AUTHORITY), _WITH_QUERY))),
-    "method": _fixed(_METHOD),
+    "method": _fixed(METHOD),
     "capture.req.method": _fixed(Of(Subject.METHOD, original=True)),
     "req.ver": _version,
     "req_ver": _version,

@@ -12,7 +12,7 @@ def sampled(condition: Condition) -> tuple[str, str | None]:
     target, host = "/", None
     for test in _tests(condition, 0):
         subject = _subject(test.value)
-        if subject == "host":
+        if subject is Subject.HOST:
             host = host or _text(test, "", "x")
         elif subject in _PATHS:
             found = _text(test, "/", "x")
@@ -34,15 +34,15 @@ def _tests(condition: Condition, depth: int) -> Iterator[Test]:
             yield from _tests(first, depth + 1)
 
 
-def _subject(value: Value) -> Subject | str | None:
-    """What part of the request a value is made of; `host` for the header."""
+def _subject(value: Value) -> Subject | None:
+    """What part of the request a value is made of; HOST for the header of that name."""
     while not isinstance(value, Of):
         inner = getattr(value, "value", None)
         if inner is None:
             return None
         value = inner
     if value.subject is Subject.HEADER:
-        return "host" if value.name.lower() == "host" else None
+        return Subject.HOST if value.name.lower() == "host" else None
     return value.subject
 
 

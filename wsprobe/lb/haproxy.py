@@ -9,6 +9,7 @@ from wsprobe.lb import _haproxy_http as http
 from wsprobe.lb._haproxy_grammar import PROXIES, SECTIONS, Directive, Parsed, Section, parse, version_of
 from wsprobe.lb._haproxy_proxy import Proxy, Refuse, proxies
 from wsprobe.lb._haproxy_routes import Routes, Settings
+from wsprobe.lb._haproxy_rules import REMOVED_RULES
 from wsprobe.lb.expressions import Condition, How, OneOf, Piece, Test, Undecided, both, header
 from wsprobe.lb.model import Config, Limit
 from wsprobe.lb.source import ReadError, Source
@@ -130,16 +131,9 @@ _KNOWN = frozenset(
         *{"use-server", "use_backend", "appsession", "grace", "clitimeout", "srvtimeout", "contimeout"},
     }
 )
-_EDITS_OF_OLD = frozenset(
-    {
-        *{"reqadd", "reqallow", "reqdel", "reqdeny", "reqiallow", "reqidel", "reqideny", "reqipass", "reqirep"},
-        *{"reqitarpit", "reqpass", "reqrep", "reqtarpit", "rspadd", "rspdel", "rspdeny", "rspidel", "rspideny"},
-        *{"rspirep", "rsprep", "block"},
-    }
-)
 _REMOVED = {
     **dict.fromkeys(
-        _EDITS_OF_OLD,
+        REMOVED_RULES,
         ((2, 1), "http-request and http-response rules"),
     ),
     **dict.fromkeys(
@@ -178,7 +172,9 @@ def _unread(parsed: Parsed, found: list[Proxy], version: tuple[int, ...]) -> Ite
 def _unknown_lines(lines: list[Directive], version: tuple[int, ...]) -> Iterator[Unknown]:
     for line in lines:
         name = line.name
-        if name not in _KNOWN and (name not in _REMOVED or version < _REMOVED[name][0]):
+        if name in _REMOVED and version < _REMOVED[name][0]:
+            yield Unknown(what=name, why="what this keyword of old did is not followed", place=line.place)
+        elif name not in _KNOWN and name not in _REMOVED:
             yield Unknown(what=name[:60], why="this keyword is not known", place=line.place)
         elif line.doubt:
             yield Unknown(what=name, why=line.doubt, place=line.place)
