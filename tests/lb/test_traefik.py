@@ -272,7 +272,7 @@ def test_a_static_config_is_followed_to_its_dynamic_files(tmp_path: Path) -> Non
     (tmp_path / "traefik.toml").write_text(STATIC)
     (tmp_path / "dynamic" / "a.yml").write_text(http())
     (tmp_path / "dynamic" / "more" / "b.toml").write_text(
-        '[http.routers.b]\n  rule = "Path(`/b`)"\n  service = "s@file"\n  middlewares = ["m"]\n'
+        '[http.routers.b]\n  rule = "Path(`/b`) && Method(`GET`)"\n  service = "s@file"\n  middlewares = ["m"]\n'
         '[http.middlewares]\n  m = { headers = { customRequestHeaders = { "X-B" = "1" } } }\n'
     )
     found = reader("traefik").read(Files(tmp_path).open(tmp_path / "traefik.toml"))
@@ -284,10 +284,10 @@ def test_a_static_config_is_followed_to_its_dynamic_files(tmp_path: Path) -> Non
     assert len(found.files) == 3
     secure = predict(found, upgrade("/b", headers=(("X-Forwarded-For", "1"),)))
     assert secure.place
-    assert (secure.place.path.endswith("b.toml"), secure.place.line) == (True, 2)
+    assert (secure.route, secure.place.line) == ("b: Path(`/b`) && Method(`GET`)", 2)
     added = next(edit for edit in secure.edits if edit.name == "X-B")
     assert added.place
-    assert (added.place.line, added.place.column) == (6, 48)
+    assert (added.place.line, added.place.column) == (6, 46)
     assert received(secure)["X-Forwarded-Proto"] == "wss"
 
 

@@ -45,6 +45,9 @@ _FIX = {
 }
 
 
+_REDIRECTIONS = range(300, 400)
+
+
 def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
     """One where the upgrade that is meant for this route ends on another that does not pass it on, or elsewhere."""
     if intent.level is not Level.SURE or passage.handling is Handling.ANSWERED or not passage.sampled:
@@ -54,6 +57,8 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
         return
     if _passes(taken.request) and _same_upstream(passage):
         return
+    if taken.status in _REDIRECTIONS:
+        return  # all clients are sent to the listener where this route is meant to be taken
     lost = "" if _passes(taken.request) else ", which does not pass an upgrade on"
     yield RULE.finding(
         passage,
