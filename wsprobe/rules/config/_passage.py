@@ -20,6 +20,8 @@ from wsprobe.lb.model import (
     Gate,
     Listener,
     Named,
+    Only,
+    Reroute,
     Route,
     Stall,
     Step,
@@ -93,11 +95,21 @@ class Passage:
     @cached_property
     def prediction(self) -> Prediction:
         """What becomes of it on this route, if every authentication lets it pass."""
-        return self.carried(self.request)
+        if self.entered is None:
+            return self.carried(self.request)
+        run = replace(self.entered.copy(), choosing=False)
+        return run.finish(self.config, self._around, _open_route(self.route))
 
     def carried(self, request: Request) -> Prediction:
         """What becomes of another request on this route, if every authentication lets it pass."""
-        return carry(self.config, self.entry, _open_route(self.route), request)
+        return carry(self.config, self._around, _open_route(self.route), request)
+
+    @cached_property
+    def _around(self) -> Listener:
+        """The listener, with other routes only where this one hands requests over."""
+        if not any(isinstance(step, Reroute) for step in self.route.steps):
+            return self.entry
+        return replace(self.entry, routes=tuple(map(_open_route, self.listener.routes)))
 
     @cached_property
     def plain(self) -> Prediction:
@@ -108,17 +120,28 @@ class Passage:
     @cached_property
     def taken_by(self) -> Prediction:
         """What the listener does with it: the route that it takes may be another one."""
-        run = Run(self.request)
         index = self.index or Index(self.listener.routes)
-        routes = index.candidates(run) if run.enter(self.entry) else ()
+        routes = index.candidates(self.entered) if self.entered else ()
+        if self.sampled and routes[0].place == self.route.place and routes[0].label == self.route.label:
+            return self.prediction
         listener = replace(self.entry, routes=tuple(map(_open_route, routes)))
         return predict(replace(self.config, listeners=(listener,)), self.request)
 
     @cached_property
-    def sampled(self) -> bool:
-        """Whether the upgrade is one that the route's own match takes; False where that cannot be told."""
+    def entered(self) -> Run | None:
+        """The upgrade where routes are chosen; None where it does not come so far."""
         run = Run(self.request)
-        return run.enter(self.entry) and holds(self.route.match, run) is True
+        return run if run.enter(self.entry) else None
+
+    @cached_property
+    def sampled(self) -> bool:
+        """Whether the upgrade is one that the route itself takes; False where that cannot be told."""
+        if self.entered is None or holds(self.route.match, self.entered) is not True:
+            return False
+        if not any(isinstance(step, Only) for step in self.route.steps):
+            return True
+        alone = replace(self.entry, routes=(_open_route(self.route),))
+        return predict(replace(self.config, listeners=(alone,)), self.request).route == self.route.label
 
     @property
     def arrives(self) -> bool:
@@ -198,24 +221,31 @@ class Passage:
 
     # Headers.
 
+    @cached_property
+    def _sent(self) -> dict[str, list[str]]:
+        return _by_name(self.request.headers)
+
+    @cached_property
+    def _arrived(self) -> dict[str, list[str]] | None:
+        request = self.prediction.request
+        return _by_name(request.headers) if request else None
+
     def sent(self, name: str) -> list[str]:
         """The values of a header as the client sends it."""
-        return _values(self.request.headers, name)
+        return self._sent.get(name.lower(), [])
 
     def arrived(self, name: str) -> list[str] | None:
         """The values of a header as the upstream gets it, None where they are not known."""
-        if self.prediction.request is None or self.doubt(name):
+        if self._arrived is None or self.doubt(name):
             return None
-        return _values(self.prediction.request.headers, name)
+        return self._arrived.get(name.lower(), [])
 
     def doubt(self, name: str) -> Unknown | None:
         """Why it is not known what becomes of a header."""
+        if not self.prediction.unknown or name.lower() in (self._arrived or ()):
+            return None
         wanted = {name.lower(), "any header"}
-        known = self.prediction.request and any(
-            key.lower() == name.lower() for key, _ in self.prediction.request.headers
-        )
-        found = (unknown for unknown in self.prediction.unknown if unknown.what.lower() in wanted)
-        return None if known else next(found, None)
+        return next((unknown for unknown in self.prediction.unknown if unknown.what.lower() in wanted), None)
 
     def changes(self, name: str) -> list[HeaderEdit]:
         """What was done to a header, in its order."""
@@ -253,7 +283,8 @@ def asking(listener: Listener, route: Route, asked: Asked) -> Request:
     """The upgrade of a client that was sent to a route."""
     given = {"host", *_ONLY_UPGRADES, *(name.lower() for name, _ in CARRIED)}
     more = tuple((name, "canary") for name in asked.headers if name.lower() not in given)
-    made = upgrade(route.sample, route.sample_host or HOST, (*CARRIED, *more))
+    target = route.sample if route.sample.startswith("/") else "/"  # a named location is no target
+    made = upgrade(target, route.sample_host or HOST, (*CARRIED, *more))
     bind = next((bind for bind in sorted(listener.binds, key=lambda bind: not bind.tls)), None)
     scheme = None if bind is None else "https" if bind.tls else "http"
     return replace(made, scheme=scheme, port=bind.port if bind else None)
@@ -300,5 +331,8 @@ def _open(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     )
 
 
-def _values(headers: tuple[Header, ...], name: str) -> list[str]:
-    return [value for key, value in headers if key.lower() == name.lower()]
+def _by_name(headers: tuple[Header, ...]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, value in headers:
+        found.setdefault(name.lower(), []).append(value)
+    return found
