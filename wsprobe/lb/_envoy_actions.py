@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from wsprobe.frozen import dataclass
 from wsprobe.lb._envoy_clusters import upstream
-from wsprobe.lb._envoy_hcm import UPGRADE
+from wsprobe.lb._envoy_hcm import STILL, UPGRADE
 from wsprobe.lb._envoy_headers import Scope, formatted, guarded, mutations
 from wsprobe.lb._envoy_match import regex
 from wsprobe.lb._envoy_proto import Reading, flag, get, number, seconds, text, under, words
@@ -287,6 +287,10 @@ def _protocol(to: Target) -> Iterator[Step]:
         place = to.upstream.protocol_place
         yield Method(value=Text("CONNECT"), when=UPGRADE, place=place)
         yield Edit(op=Op.REMOVE, which=Named(("connection", "upgrade")), when=UPGRADE, place=place)
+        return
+    # Who takes Upgrade away leaves a request whose body has no end.
+    open_ended = both(UPGRADE, Not(STILL), Not(has("content-length")))
+    yield Edit(op=Op.SET, which=Named(("transfer-encoding",)), value=Text("chunked"), when=open_ended)
 
 
 def responses(levels: list[Node], to: Target | None, scope: Scope) -> tuple[Edit, ...]:

@@ -61,6 +61,12 @@ _REMOVED_AT_EDGE = words(
 )
 
 
+STILL = both(
+    has("upgrade"), Test(Of(Subject.HEADER, "connection", lines=Lines.ANY_MEMBER), How.EQUALS, ("upgrade",), True)
+)
+"""Whether what is left of the head still asks for an upgrade."""
+
+
 def upgrade_of(*types: str) -> Condition:
     """Whether the upgrade is to one of these."""
     return Test(_TYPE, How.EQUALS, types, ignore_case=True)
@@ -162,6 +168,9 @@ def _head(hcm: Node) -> Iterator[Step]:
         absent = both(ten, host)
         yield Edit(op=Op.SET, which=Named(("host",)), value=Text(default.text), when=absent, place=default.place)
     yield Answer(status=400, why="there is no Host", when=host)
+    length = header("content-length")
+    repeated = both(Test(length, How.EXISTS), Not(Test(length, How.REGEX, (r"\A[0-9]+\Z",))))
+    yield Answer(status=400, why="Content-Length is no number, or stands there twice", when=repeated)
     bad = Not(Test(header("host"), How.REGEX, (r"\A[A-Za-z0-9\-._~!$&'()*+,;=:@\[\]%]*\Z",)))
     yield Answer(status=400, why="the Host is malformed", when=bad)
 

@@ -70,8 +70,8 @@ class Manager:
 
 
 def unmatched(manager: Manager) -> tuple[Step, ...]:
-    """What happens to a request that no route takes, before the 404."""
-    return (_refusal(manager, None), *filters.steps(manager.chain, []))
+    """What happens to a request that no route takes, before the 404; Envoy refuses no upgrade without a route."""
+    return filters.steps(manager.chain, [])
 
 
 def routes(table: Node, manager: Manager) -> Iterator[Route]:
