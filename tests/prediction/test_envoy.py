@@ -3,16 +3,20 @@
 One generated config has many virtual hosts, each with its own routes, so that one start of Envoy serves many pairs.
 """
 
+import base64
+import hmac
 import json
 import string
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests import prediction
 from tests.prediction import Tally, compare, examples
-from wsprobe.lb.predict import Request
+from wsprobe.lb.predict import Request, upgrade
 from wsprobe.model import Header
 
 PROXY = "envoy"
@@ -154,12 +158,13 @@ def route_actions(draw: st.DrawFn, match: dict[str, Any]) -> dict[str, Any]:
     else:
         made["cluster"] = draw(st.sampled_from(("app", "app", "app", "gone")))
     host = draw(st.integers(0, 9))
-    made |= {
+    rewrites: dict[int, dict[str, Any]] = {
         0: {"host_rewrite_literal": "new.example"},
         1: {"host_rewrite_header": "x-tenant"},
         2: {"host_rewrite_path_regex": {"pattern": {"regex": "^/([a-z]+)/.*$"}, "substitution": r"\1.example"}},
         3: {"auto_host_rewrite": True},
-    }.get(host, {})
+    }
+    made |= rewrites.get(host, {})
     if host < 4 and draw(st.booleans()):
         made["append_x_forwarded_host"] = True
     path = draw(st.integers(0, 9))
@@ -203,7 +208,7 @@ _DOMAINS = ("a.test", "*.a.test", "*.b.a.test", "c.*", "c.d.*", "*", "a.test:81"
 def tables(draw: st.DrawFn) -> dict[str, Any]:
     """A route configuration of several virtual hosts."""
     domains = draw(st.lists(st.sampled_from(_DOMAINS), min_size=1, max_size=5, unique=True))
-    hosts = []
+    hosts: list[dict[str, Any]] = []
     while domains:
         taken, domains = domains[: draw(st.integers(1, 2))], domains[2:]
         host: dict[str, Any] = {
@@ -262,7 +267,7 @@ _OPTIONS: tuple[dict[str, Any], ...] = (
 )
 
 
-def _filter(kind: str, message: str, name: str = "", **settings: Any) -> dict[str, Any]:
+def _filter(kind: str, message: str, name: str = "", **settings: object) -> dict[str, Any]:
     return {
         "name": name or f"envoy.filters.http.{kind}",
         "typed_config": {"@type": f"{_TYPES}.filters.http.{kind}.v3.{message}", **settings},
@@ -270,51 +275,72 @@ def _filter(kind: str, message: str, name: str = "", **settings: Any) -> dict[st
 
 
 _KEYS = '{"keys": [{"kty": "oct", "alg": "HS256", "kid": "k", "k": "bGFiLXNlY3JldC1sYWItc2VjcmV0LWxhYi1zZWNyZXQtMzI"}]}'
-_GOOD = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6ImsifQ.eyJpc3MiOiJsYWIiLCJzdWIiOiJtZSJ9.SIGNATURE"
+
+
+def _signed() -> str:
+    """A token that the keys above are good for."""
+    parts = ({"alg": "HS256", "kid": "k"}, {"iss": "lab", "sub": "me"})
+    said = ".".join(_base64(json.dumps(part).encode()) for part in parts)
+    key = b"lab-secret-lab-secret-lab-secret-32"
+    return f"{said}.{_base64(hmac.digest(key, said.encode(), 'sha256'))}"
+
+
+def _base64(octets: bytes) -> str:
+    return base64.urlsafe_b64encode(octets).decode().rstrip("=")
+
+
+_GOOD = _signed()
+
+_FIXED: tuple[dict[str, Any], ...] = (
+    _filter("cors", "Cors"),
+    _filter("csrf", "CsrfPolicy", filter_enabled={"default_value": {"numerator": 100}}),
+    _filter(
+        "lua",
+        "Lua",
+        default_source_code={"inline_string": "function envoy_on_request(h) h:headers():replace('x-a', 'lua') end"},
+    ),
+    _filter(
+        "basic_auth",
+        "BasicAuth",
+        users={"inline_string": "u:{SHA}UWupcCATkJPxIIHFU2FrAYBhYdw="},
+        forward_username_header="x-user",
+    ),
+    _filter(
+        "header_to_metadata",
+        "Config",
+        request_rules=[{"header": "x-a", "on_header_present": {"key": "k"}, "remove": True}],
+    ),
+    _filter(
+        "local_ratelimit", "LocalRateLimit", stat_prefix="r", token_bucket={"max_tokens": 9, "fill_interval": "1s"}
+    ),
+)
 
 
 @st.composite
-def filters(draw: st.DrawFn) -> dict[str, Any]:
-    """One filter before the router."""
-    kind = draw(st.integers(0, 9))
-    if kind <= 1:
-        return draw(jwts())
-    if kind == 2:
-        mutation = st.one_of(
-            st.builds(lambda name: {"remove": name}, names),
-            st.builds(lambda added: {"append": {k: v for k, v in added.items() if k != "append"}}, additions()),
-            st.builds(
-                lambda part: {"remove_on_match": {"key_matcher": {"prefix": part}}}, st.sampled_from(("x-", "o"))
-            ),
-        )
-        made = draw(st.lists(mutation, min_size=1, max_size=3))
-        return _filter("header_mutation", "HeaderMutation", mutations={"request_mutations": made})
-    if kind == 3:
-        return _filter("buffer", "Buffer", max_request_bytes=1000)
-    if kind == 4:
-        users = {"inline_string": "u:{SHA}UWupcCATkJPxIIHFU2FrAYBhYdw="}
-        return _filter("basic_auth", "BasicAuth", users=users, forward_username_header="x-user")
-    if kind == 5:
-        sources = draw(
-            st.lists(st.sampled_from(({"header": "X-B"}, {"query": "q"}, {"cookie": "ck"})), min_size=1, max_size=2)
-        )
-        hides = {"header": "x-client", "hide_credentials": draw(st.booleans())}
-        credentials = [{"key": "v", "client": "one"}]
-        return _filter("api_key_auth", "ApiKeyAuth", credentials=credentials, key_sources=sources, forwarding=hides)
-    if kind == 6:
-        abort = {"http_status": 418, "percentage": {"numerator": draw(st.sampled_from((0, 50, 100)))}}
-        matching = draw(st.lists(header_matchers(), max_size=1))
-        return _filter("fault", "HTTPFault", abort=abort, headers=matching)
-    if kind == 7:
-        return _filter("health_check", "HealthCheck", pass_through_mode=False, headers=[draw(header_matchers())])
-    if kind == 8:
-        code = {"inline_string": "function envoy_on_request(h) h:headers():replace('x-a', 'lua') end"}
-        return _filter("lua", "Lua", default_source_code=code)
-    return (
-        _filter("cors", "Cors")
-        if draw(st.booleans())
-        else _filter("csrf", "CsrfPolicy", filter_enabled={"default_value": {"numerator": 100}})
+def header_mutations(draw: st.DrawFn) -> dict[str, Any]:
+    mutation = st.one_of(
+        st.builds(lambda name: {"remove": name}, names),
+        st.builds(lambda added: {"append": {k: v for k, v in added.items() if k != "append"}}, additions()),
+        st.builds(lambda part: {"remove_on_match": {"key_matcher": {"prefix": part}}}, st.sampled_from(("x-", "o"))),
     )
+    made = draw(st.lists(mutation, min_size=1, max_size=3))
+    return _filter("header_mutation", "HeaderMutation", mutations={"request_mutations": made})
+
+
+@st.composite
+def api_keys(draw: st.DrawFn) -> dict[str, Any]:
+    places = st.sampled_from(({"header": "X-B"}, {"query": "q"}, {"cookie": "ck"}))
+    sources = draw(st.lists(places, min_size=1, max_size=2))
+    hides = {"header": "x-client", "hide_credentials": draw(st.booleans())}
+    credentials = [{"key": "v", "client": "one"}]
+    return _filter("api_key_auth", "ApiKeyAuth", credentials=credentials, key_sources=sources, forwarding=hides)
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> dict[str, Any]:
+    """A filter that answers by itself."""
+    abort = {"http_status": 418, "percentage": {"numerator": draw(st.sampled_from((0, 50, 100)))}}
+    return _filter("fault", "HTTPFault", abort=abort, headers=draw(st.lists(header_matchers(), max_size=1)))
 
 
 @st.composite
@@ -327,11 +353,12 @@ def jwts(draw: st.DrawFn) -> dict[str, Any]:
     if draw(st.integers(0, 3)) == 0:
         provider["claim_to_headers"] = [{"header_name": "x-tenant", "claim_name": "sub"}]
     where = draw(st.integers(0, 4))
-    provider |= {
+    elsewhere: dict[int, dict[str, Any]] = {
         0: {"from_headers": [{"name": "x-a"}]},
         1: {"from_headers": [{"name": "X-B", "value_prefix": "v"}], "from_params": ["q"]},
         2: {"from_cookies": ["ck"]},
-    }.get(where, {})
+    }
+    provider |= elsewhere.get(where, {})
     one = {"provider_name": "p"}
     requires = st.sampled_from(
         (
@@ -341,7 +368,7 @@ def jwts(draw: st.DrawFn) -> dict[str, Any]:
             {"requires_any": {"requirements": [one, {"allow_missing_or_failed": {}}]}},
             {"allow_missing": {}},
             {"allow_missing_or_failed": {}},
-            {"requires_all": {"requirements": [one]}},
+            {"requires_all": {"requirements": [one, one]}},
             {},
         )
     )
@@ -352,6 +379,10 @@ def jwts(draw: st.DrawFn) -> dict[str, Any]:
             rule["requires"] = needed
         rules.append(rule)
     return _filter("jwt_authn", "JwtAuthentication", "jwt", providers={"p": provider}, rules=rules)
+
+
+filters = st.one_of(jwts(), jwts(), header_mutations(), api_keys(), answers(), st.sampled_from(_FIXED))
+"""One filter before the router."""
 
 
 @st.composite
@@ -368,9 +399,7 @@ def managers(draw: st.DrawFn) -> dict[str, Any]:
     if draw(st.integers(0, 9)) == 0:
         router["typed_config"]["suppress_envoy_headers"] = True
     chosen = (
-        draw(st.lists(filters(), max_size=2, unique_by=lambda each: each["name"]))
-        if draw(st.integers(0, 2)) == 0
-        else []
+        draw(st.lists(filters, max_size=2, unique_by=lambda each: each["name"])) if draw(st.integers(0, 2)) == 0 else []
     )
     made["http_filters"] = [*chosen, router]
     if draw(st.integers(0, 11)) == 0 and made.get("upgrade_configs"):
@@ -426,7 +455,9 @@ targets = st.sampled_from(
         "/a//b/../c",
         "/a/%2e%2E/b%2fc?x=/../",
         "/a/./b;p=1?q",
-        "/ws?access_token=x",
+        f"/ws?access_token={_GOOD}",
+        f"/a?q={_GOOD}&r=1",
+        f"/?q={_GOOD}",
         "/w/%41%7e%20",
         "/ws#frag",
         "/a\\b",
@@ -437,6 +468,9 @@ targets = st.sampled_from(
 header_values = st.sampled_from(_VALUES)
 _EXTRAS: tuple[Header, ...] = (
     ("Authorization", "Bearer abc"),
+    ("Authorization", f"Bearer {_GOOD}"),
+    ("X-A", _GOOD),
+    ("Cookie", f"a=b; ck={_GOOD}"),
     ("authorization", "Basic dTpw"),
     ("X-Forwarded-For", "10.1.2.3"),
     ("X-Forwarded-For", "1.1.1.1, 2.2.2.2"),
@@ -462,6 +496,8 @@ _EXTRAS: tuple[Header, ...] = (
     ("Keep-Alive", "timeout=5"),
     ("Proxy-Connection", "keep-alive"),
     ("TE", "trailers"),
+    ("TE", "gzip"),
+    ("Te", "gzip, Trailers"),
     ("Via", "1.1 other"),
     ("User-Agent", ""),
     ("Forwarded", "for=1.1.1.1"),
@@ -477,7 +513,23 @@ def requests(draw: st.DrawFn) -> Request:
     odd = draw(st.integers(0, 9))
     upgrade = "websocket" if odd > 1 else draw(st.sampled_from(("WebSocket", "websocket, foo", "h2c", "foo", "")))
     connection = (
-        "Upgrade" if odd > 2 else draw(st.sampled_from(("upgrade", "keep-alive, Upgrade", "close", "Upgrade, x-a", "")))
+        "Upgrade"
+        if odd > 2
+        else draw(
+            st.sampled_from(
+                (
+                    "upgrade",
+                    "keep-alive, Upgrade",
+                    "close",
+                    "Upgrade, x-a",
+                    "",
+                    "x-a, Authorization, te",
+                    "host",
+                    "x-forwarded-for",
+                    "a,b,c,d,e,f,g,h,i,j",
+                )
+            )
+        )
     )
     headers += [("Upgrade", upgrade)] if upgrade else []
     headers += [("Connection", connection)] if connection else []
@@ -492,6 +544,42 @@ def requests(draw: st.DrawFn) -> Request:
 
 def _recased(name: str) -> str:
     return string.capwords(name, "-")
+
+
+def _lone(filter_: dict[str, Any]) -> dict[str, Any]:
+    """A connection manager with one route and one filter."""
+    route = {"match": {"prefix": "/"}, "route": {"cluster": "app"}}
+    return {
+        "@type": f"{_TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "edge",
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
+        "http_filters": [filter_, _filter("router", "Router")],
+    }
+
+
+_HEALTH = [{"name": ":path", "string_match": {"exact": "/health"}}]
+
+
+@pytest.mark.parametrize(
+    "filter_",
+    [
+        pytest.param(_filter("buffer", "Buffer", max_request_bytes=1000), id="buffer"),
+        pytest.param(
+            _filter("health_check", "HealthCheck", pass_through_mode=False, headers=_HEALTH), id="health_check"
+        ),
+    ],
+)
+def test_filters_that_wait_for_a_body_hang_an_upgrade(
+    tally: Tally, filter_: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prediction, "SECONDS", 1)
+    compare(
+        PROXY,
+        lambda _folder, port, upstream: {"envoy.yaml": json.dumps(config(_lone(filter_), port, upstream))},
+        [upgrade("/health"), Request(target="/health", headers=(("Host", "a"),))],
+        tally,
+    )
 
 
 @given(manager=managers(), sent=st.lists(requests(), min_size=24, max_size=24))

@@ -212,6 +212,7 @@ def _host(action: Node | None, to: Target, router: Router) -> Iterator[Step]:
             which=Named(("x-forwarded-host",)),
             value=host,
             separator=",",
+            drop_empty=True,
             when=both(when, Not(last), Test(host, How.REGEX, (".",))),
             place=append.place,
         )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from wsprobe.frozen import dataclass
 from wsprobe.lb._envoy_headers import INLINE, Scope
-from wsprobe.lb._envoy_match import header_match, names, route_match, string
+from wsprobe.lb._envoy_match import header_match, names, request_match, string
 from wsprobe.lb._envoy_proto import Reading, flag, get, share, text, under
 from wsprobe.lb._yaml import Node
 from wsprobe.lb.expressions import (
@@ -15,6 +15,7 @@ from wsprobe.lb.expressions import (
     Not,
     Of,
     OneOf,
+    Or,
     Subject,
     Test,
     Text,
@@ -56,7 +57,9 @@ def appended(option: Node, value: Value) -> Iterator[Step]:
     """One header as a mutation of its own adds it; an empty value adds nothing unless it is to be kept."""
     name = text(option, "header", "key").lower()
     place = (get(option, "header", "key") or option).place
-    when: Condition = ALWAYS if flag(option, "keep_empty_value") else not_empty(value)
+    when: Condition = not_empty(value)
+    if flag(option, "keep_empty_value"):
+        value, when = Or(value, Text("")), ALWAYS
     joined = Op.APPEND if name in INLINE else Op.ADD
     action = text(option, "append_action")
     op = joined
@@ -66,7 +69,9 @@ def appended(option: Node, value: Value) -> Iterator[Step]:
         op = Op.SET
     elif action in {"OVERWRITE_IF_EXISTS", "3"}:
         op, when = Op.SET, both(when, has(name))
-    yield Edit(op=op, which=Named((name,)), value=value, separator=",", when=when, place=place)
+    yield Edit(
+        op=op, which=Named((name,)), value=value, separator=",", drop_empty=op is Op.APPEND, when=when, place=place
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +197,8 @@ def jwt_authn(it: Filter) -> Iterator[Step]:
         return
     before: list[Condition] = []
     for rule in under(it.config, "rules"):
-        matching = route_match(get(rule, "match"), it.reading)
+        match = get(rule, "match")
+        matching = request_match(match, it.reading) if match else ALWAYS
         when = both(*(Not(one) for one in before), matching)
         before.append(matching)
         requires = get(rule, "requires") or get(named, text(rule, "requirement_name"))

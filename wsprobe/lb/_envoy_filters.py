@@ -180,6 +180,8 @@ def _fault(it: Filter) -> Iterator[Step]:
 def _health_check(it: Filter) -> Iterator[Step]:
     if not flag(it.config, "pass_through_mode"):
         when = both(*(header_match(one, it.reading.version) for one in under(it.config, "headers")))
+        why = "the health check filter answers when the body ends, which an upgrade has not before it ends"
+        yield Stall(why=why, when=both(UPGRADE, when), place=it.place)
         yield Answer(status=200, why="Envoy answers health checks", when=when, place=it.place)
 
 

@@ -30,7 +30,7 @@ from wsprobe.lb.expressions import (
     has,
     header,
 )
-from wsprobe.lb.model import Answer, Edit, Like, Limit, Measure, Named, Op, Retarget, Step
+from wsprobe.lb.model import Answer, Edit, Like, Limit, Measure, Named, Nominated, Op, Retarget, Step
 from wsprobe.parts import Line
 
 _UNTRUSTED = (1, 33)  # before, private addresses were internal where nothing was configured
@@ -50,19 +50,20 @@ UPGRADE = both(
 
 _REMOVED_OUTSIDE = words(
     "x-envoy-retriable-status-codes x-envoy-retriable-header-names x-envoy-retry-on x-envoy-retry-grpc-on "
-    "x-envoy-max-retries x-envoy-upstream-alt-stat-name x-envoy-upstream-rq-timeout-ms x-envoy-upstream-rq-per- "
-    "try-timeout-ms x-envoy-upstream-rq-timeout-alt-response x-envoy-upstream-stream-duration-ms x-envoy- "
-    "expected-rq-timeout-ms x-envoy-force-trace x-envoy-ip-tags x-envoy-original-url x-envoy-hedge-on-per-try- "
-    "timeout"
+    "x-envoy-max-retries x-envoy-upstream-alt-stat-name x-envoy-upstream-rq-timeout-ms "
+    "x-envoy-upstream-rq-per-try-timeout-ms x-envoy-upstream-rq-timeout-alt-response "
+    "x-envoy-upstream-stream-duration-ms x-envoy-expected-rq-timeout-ms x-envoy-force-trace x-envoy-ip-tags "
+    "x-envoy-original-url x-envoy-hedge-on-per-try-timeout"
 )
 _REMOVED_AT_EDGE = words(
-    "x-envoy-decorator-operation x-envoy-downstream-service-cluster x-envoy-downstream-service-node x-envoy- "
-    "original-path x-envoy-original-host"
+    "x-envoy-decorator-operation x-envoy-downstream-service-cluster x-envoy-downstream-service-node "
+    "x-envoy-original-path x-envoy-original-host"
 )
 
 
 STILL = both(
-    has("upgrade"), Test(Of(Subject.HEADER, "connection", lines=Lines.ANY_MEMBER), How.EQUALS, ("upgrade",), True)
+    has("upgrade"),
+    Test(Of(Subject.HEADER, "connection", lines=Lines.ANY_MEMBER), How.EQUALS, ("upgrade",), ignore_case=True),
 )
 """Whether what is left of the head still asks for an upgrade."""
 
@@ -137,7 +138,9 @@ def steps(hcm: Node, reading: Reading, internal_only: list[Node], scheme: Value)
     """What happens to every request before a route is chosen; `scheme` is what its connection came with."""
     believed = trust(hcm, reading.version)
     return (
-        Edit(op=Op.JOIN, which=Named(tuple(sorted(INLINE))), separator=","),
+        Edit(op=Op.JOIN, which=Named(tuple(sorted(INLINE))), separator=",", drop_empty=True),
+        *_nominated(),
+        *_absolute(),
         *_head(hcm),
         *_path(hcm),
         *_host(hcm),
@@ -146,6 +149,25 @@ def steps(hcm: Node, reading: Reading, internal_only: list[Node], scheme: Value)
         *_sanitized(believed, internal_only),
         *_added(hcm, believed),
     )
+
+
+def _nominated() -> Iterator[Step]:
+    """What Connection names goes no further (RFC 9110, 7.6.1), but for upgrades: those are passed on as they are."""
+    plain = Not(UPGRADE)
+    whole = Of(Subject.HEADER, "connection", lines=Lines.JOINED, separator=",")
+    ten = Test(Substituted(whole, r"[^,]*[^,\s][^,]*", "x", all=True), How.REGEX, (r"\A,*(?:x,*){10}",))
+    yield Answer(status=400, why="Connection names ten headers or more", when=both(plain, ten))
+    names = "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"
+    kept = Test(_HOP, How.EQUALS, names, ignore_case=True), Test(_HOP, How.PREFIX, (":",))
+    yield Answer(status=400, why="Connection names a header that must not be removed", when=both(plain, OneOf(kept)))
+    but = ("close", "http2-settings", "keep-alive", "upgrade", "connection", "te")
+    yield Edit(op=Op.REMOVE, which=Nominated(but=but), when=plain)
+    te = Of(Subject.HEADER, "te", lines=Lines.ANY_MEMBER)
+    named = Test(_HOP, How.EQUALS, ("te",), ignore_case=True)
+    in_any_case = both(named, Test(te, How.EQUALS, ("trailers",), ignore_case=True))
+    trailers = OneOf((in_any_case, Test(te, How.EQUALS, ("trailers",))))
+    yield Edit(op=Op.SET, which=Named(("te",)), value=Text("trailers"), when=both(plain, trailers))
+    yield Edit(op=Op.REMOVE, which=Named(("te",)), when=both(plain, Not(trailers)))
 
 
 def _head(hcm: Node) -> Iterator[Step]:
@@ -175,12 +197,17 @@ def _head(hcm: Node) -> Iterator[Step]:
     yield Answer(status=400, why="the Host is malformed", when=bad)
 
 
-def _path(hcm: Node) -> Iterator[Step]:
+def _absolute() -> Iterator[Step]:
+    """The absolute form of a target (RFC 9112, 3.2.2) tells the Host."""
     target = Of(Subject.TARGET)
     absolute = Test(target, How.REGEX, (r"\A[A-Za-z][A-Za-z0-9+.\-]*://",))
     host = Substituted(target, r"\A[^:]+://([^/?#]*).*", r"\1")
     yield Edit(op=Op.SET, which=Named(("host",)), value=host, when=absolute)
     yield Retarget(value=Substituted(target, r"\A[^:]+://[^/?#]*", ""), when=absolute)
+
+
+def _path(hcm: Node) -> Iterator[Step]:
+    target = Of(Subject.TARGET)
     fragment = Test(target, How.CONTAINS, ("#",))
     yield Answer(status=400, why="Envoy refuses a path with a fragment", when=fragment)
     rooted = OneOf((Test(target, How.PREFIX, ("/",)), Test(Of(Subject.METHOD), How.EQUALS, ("CONNECT",))))
@@ -246,7 +273,14 @@ def _forwarded(hcm: Node, scheme: Value) -> Iterator[Step]:
             own = Undecided("", "the client is on the same host: Envoy writes an address of its own")
             local = Test(Of(Subject.PEER), How.NETWORK, _LOOPBACK)
             peer = Cases(((local, own),), Of(Subject.PEER))
-            yield Edit(op=Op.APPEND, which=Named(("x-forwarded-for",)), value=peer, separator=",", place=edge.place)
+            yield Edit(
+                op=Op.APPEND,
+                which=Named(("x-forwarded-for",)),
+                value=peer,
+                separator=",",
+                drop_empty=True,
+                place=edge.place,
+            )
         op = Op.DEFAULT if hops else Op.SET
         yield Edit(op=op, which=Named(("x-forwarded-proto",)), value=scheme, place=edge.place)
         if (port := get(hcm, "append_x_forwarded_port")) and port.boolean:
@@ -280,7 +314,9 @@ def _added(hcm: Node, believed: Trust) -> Iterator[Step]:
             op=Op.SET, which=Named(("x-envoy-downstream-service-node",)), value=node, when=node, place=agent.place
         )
     if via := get(hcm, "via"):
-        yield Edit(op=Op.APPEND, which=Named(("via",)), value=Text(via.text), separator=", ", place=via.place)
+        yield Edit(
+            op=Op.APPEND, which=Named(("via",)), value=Text(via.text), separator=", ", drop_empty=True, place=via.place
+        )
     outside = Not(believed.internal)
     if believed.edge:
         yield Edit(op=Op.SET, which=Named(("x-envoy-external-address",)), value=believed.client, when=outside)

@@ -19,6 +19,7 @@ from wsprobe.lb.expressions import (
     Join,
     Not,
     Of,
+    Or,
     Subject,
     Substituted,
     Test,
@@ -32,14 +33,14 @@ from wsprobe.lb.expressions import (
 from wsprobe.lb.model import Assign, Edit, Named, Op, Step
 
 INLINE = words(
-    "accept accept-encoding access-control-request-headers access-control-request-method access-control-request- "
-    "private-network authorization cache-control connection content-encoding content-length content-type expect "
-    "grpc-accept-encoding grpc-timeout host if-modified-since if-none-match keep-alive origin pragma proxy- "
-    "connection referer te transfer-encoding upgrade user-agent via x-client-trace-id x-envoy-attempt-count "
-    "x-envoy-decorator-operation x-envoy-downstream-service-cluster x-envoy-downstream-service-node x-envoy- "
-    "expected-rq-timeout-ms x-envoy-external-address x-envoy-force-trace x-envoy-internal x-envoy-ip-tags "
-    "x-envoy-is-timeout-retry x-envoy-original-host x-envoy-original-path x-forwarded-client-cert x-forwarded-for "
-    "x-forwarded-host x-forwarded-port x-forwarded-proto x-request-id"
+    "accept accept-encoding access-control-request-headers access-control-request-method "
+    "access-control-request-private-network authorization cache-control connection content-encoding "
+    "content-length content-type expect grpc-accept-encoding grpc-timeout host if-modified-since if-none-match "
+    "keep-alive origin pragma proxy-connection referer te transfer-encoding upgrade user-agent via "
+    "x-client-trace-id x-envoy-attempt-count x-envoy-decorator-operation x-envoy-downstream-service-cluster "
+    "x-envoy-downstream-service-node x-envoy-expected-rq-timeout-ms x-envoy-external-address x-envoy-force-trace "
+    "x-envoy-internal x-envoy-ip-tags x-envoy-is-timeout-retry x-envoy-original-host x-envoy-original-path "
+    "x-forwarded-client-cert x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-proto x-request-id"
 )
 """The headers that Envoy keeps on one line: what comes on several, or is appended, is joined with a comma."""
 
@@ -114,7 +115,10 @@ _PSEUDO: dict[str, Value] = {
     ":path": Of(Subject.TARGET),
     ":method": Of(Subject.METHOD),
     ":authority": header("host"),
-    ":scheme": header("x-forwarded-proto"),
+    ":scheme": Cases(
+        ((Test(header("x-forwarded-proto"), How.EQUALS, ("http", "https")), header("x-forwarded-proto")),),
+        Of(Subject.SCHEME),
+    ),
 }
 
 
@@ -160,11 +164,12 @@ def _added(option: Node, scope: Scope) -> _Added | None:
     if get(option, "append") and not flag(option, "append", default=True):
         how = "overwrite"
     when: Condition = ALWAYS
-    if not flag(option, "keep_empty_value"):
-        if value == Text(""):
-            return None
-        if not isinstance(value, Text):
-            when = Test(value, How.REGEX, (r"(?s).",))
+    if flag(option, "keep_empty_value"):
+        value = Or(value, Text(""))
+    elif value == Text(""):
+        return None
+    elif not isinstance(value, Text):
+        when = Test(value, How.REGEX, (r"(?s).",))
     place = get(option, "header", "key") or option
     conditions: dict[str, Condition] = {"absent": Not(has(name)), "existing": has(name)}
     return _Added(name, value, how, both(when, conditions.get(how, ALWAYS)), place) if name else None
@@ -192,7 +197,15 @@ def _edit(added: _Added, value: Value, when: Condition) -> Edit:
     op = Op.SET
     if added.how in {"append", "absent"}:
         op = Op.APPEND if added.name in INLINE else Op.ADD
-    return Edit(op=op, which=Named((added.name,)), value=value, separator=",", when=when, place=added.node.place)
+    return Edit(
+        op=op,
+        which=Named((added.name,)),
+        value=value,
+        separator=",",
+        drop_empty=op is Op.APPEND,
+        when=when,
+        place=added.node.place,
+    )
 
 
 def names_in(expression: object) -> Iterator[str]:

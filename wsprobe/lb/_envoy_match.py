@@ -157,14 +157,18 @@ def _path(match: Node) -> Condition:
     return ALWAYS
 
 
+def request_match(match: Node, reading: Reading) -> Condition:
+    """Whether path, headers and query parameters are as a RouteMatch says; filters look at no more of it."""
+    headers = [header_match(each, reading.version) for each in under(match, "headers")]
+    return both(_path(match), *headers, *(_parameter(each) for each in under(match, "query_parameters")))
+
+
 def route_match(match: Node | None, reading: Reading) -> Condition:
     """Whether a request is as a RouteMatch says."""
     if match is None:
         return ALWAYS
     reading.fields(match, _MATCH, "a route's match")
-    conditions = [_path(match)]
-    conditions += [header_match(each, reading.version) for each in under(match, "headers")]
-    conditions += [_parameter(each) for each in under(match, "query_parameters")]
+    conditions = [request_match(match, reading)]
     if get(match, "grpc") is not None:
         conditions.append(Test(request_header("content-type"), How.PREFIX, ("application/grpc",)))
     if fraction := get(match, "runtime_fraction"):

@@ -84,7 +84,8 @@ class Op(StrEnum):
 class Edit:
     """One edit of headers. `value` is the new value, of RENAME the new name, of REPLACE the replacement.
 
-    `drop_empty` says that an empty value means removal (nginx, Traefik). `effective` is False for an edit of the
+    `drop_empty` says that an empty value means removal (nginx, Traefik), and that empty members are left out where
+    lines are joined or appended to (Envoy). `effective` is False for an edit of the
     response that the proxy ignores on a 101.
     """
 

@@ -486,7 +486,7 @@ class Run:
             case Op.DEFAULT:
                 after = before or ([] if value is None else [value])
             case Op.APPEND if value is not None:
-                after = [*before[:-1], f"{before[-1]}{edit.separator}{value}"] if before else [value]
+                after = _appended(edit, before, value)
             case Op.REMOVE:
                 after = []
             case Op.FIRST:
@@ -494,7 +494,7 @@ class Run:
             case Op.PRUNE:
                 after = [kept for text in before if (kept := _pruned(edit.pattern, text))]
             case Op.JOIN if len(before) > 1:
-                after = [edit.separator.join(before)]
+                after = [edit.separator.join(text for text in before if text or not edit.drop_empty)]
             case Op.REPLACE:
                 after = self._replaced(edit, before, value or "")
             case Op.RENAME if before and value:
@@ -548,6 +548,14 @@ def _pruned(pattern: str, line: str) -> str:
     first = gone.index(True)
     kept = [member.strip() for member, is_gone in zip(members[first:], gone[first:], strict=True) if not is_gone]
     return ",".join([",".join(members[:first]), *kept] if first else kept)
+
+
+def _appended(edit: Edit, before: list[str], value: str) -> list[str]:
+    """The lines with a value behind the last; where empty ones are dropped, an empty text is no member of the list."""
+    if not before:
+        return [value]
+    members = [text for text in (before[-1], value) if text or not edit.drop_empty]
+    return [*before[:-1], edit.separator.join(members)]
 
 
 def _told(edit: Edit, name: str, before: list[str], after: list[str]) -> HeaderEdit:
