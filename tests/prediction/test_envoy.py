@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests import prediction
 from tests.prediction import Tally, compare, examples
 from wsprobe.lb.predict import Request, upgrade
-from wsprobe.model import Header
+from wsprobe.parts import Header
 
 PROXY = "envoy"
 _TYPES = "type.googleapis.com/envoy.extensions"
