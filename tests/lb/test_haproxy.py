@@ -230,7 +230,7 @@ def test_no_secret_stands_in_what_is_said() -> None:
     secret = "s3cr3t-value"
     text = site(
         f"acl token hdr(authorization) {secret}; use_backend be2 if {{ hdr(x-key) {secret} }}; "
-        f"http-request deny if {{ req.hdr(x-key),map(/{secret}) {secret} }}; use_backend {secret} if {{ path -x }}",
+        f"http-request deny if {{ req.hdr(x-key),map(/{secret}) {secret} }}",
         rest=f"backend be2\n server s 10.0.0.2:80\nuserlist u\n user ada insecure-password {secret}\n",
     )
     read = config(text)
@@ -258,7 +258,6 @@ def test_edits_of_the_answer_work_on_a_101() -> None:
         (site("http-request del-header A if nobody"), 8, 31, "no acl of the name nobody"),
         (site("http-request del-header A if { path /"), 8, 31, "brace"),
         (site("http-request del-header A if"), 8, 28, "without a condition"),
-        (site("use_backend none"), 8, 14, "no backend of the name none"),
         (site("reqidel ^Authorization"), 8, 2, "removed in HAProxy 2.1"),
         (site(rest="global\n nbproc 2"), 12, 2, "removed in HAProxy 2.5"),
         ("bind :80\n" + site(), 1, 1, "before the first section"),
@@ -273,6 +272,24 @@ def test_what_haproxy_refuses_is_a_problem_and_the_rest_is_read(text: str, line:
     assert (problem.line, problem.column) == (line, column)
     assert said in problem.message
     assert read.listeners or "frontend" not in text
+
+
+def test_a_backend_of_another_file_leaves_it_open() -> None:
+    text = site("use_backend other if { path /ws }")
+    assert [each.what for each in config(text).unread] == ["use_backend other if { path /ws }"]
+    assert predicted(text).reached is None
+    assert predicted(text, "/x").route == "default_backend be"
+
+
+def test_a_section_that_is_switched_off_takes_nothing() -> None:
+    assert config(site("disabled")).listeners == ()
+    assert len(config(site("disabled; enabled")).listeners) == 1
+
+
+def test_without_defaults_the_mode_is_tcp_and_that_is_told() -> None:
+    read = config("frontend fe\n bind :80\n default_backend be\nbackend be\n server s 10.0.0.1:80\n")
+    assert [each.what for each in read.unread] == ["mode of fe", "mode of be"]
+    assert predict(read, Request(target="/ws")).reached is True
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,22 @@ defaults
 
 NAMES = ("Authorization", "X-A", "X-B", "x_under", "Cookie", "Origin", "X-Forwarded-For", "Sec-WebSocket-Protocol")
 TOUCHY = ("Connection", "Upgrade", "Host", "Sec-WebSocket-Key", "Sec-WebSocket-Version")
-WORDS = ("one", "two", "Bearer x", "a,b , c", "", "websocket", "upgrade", "close", "10.0.0.7", "k=v; sid=2", "  x  y ")
+WORDS = (
+    '"a,b",c',
+    "a,",
+    ",",
+    "one",
+    "two",
+    "Bearer x",
+    "a,b , c",
+    "",
+    "websocket",
+    "upgrade",
+    "close",
+    "10.0.0.7",
+    "k=v; sid=2",
+    "  x  y ",
+)
 
 names = st.sampled_from(NAMES)
 words = st.sampled_from(WORDS)
@@ -136,6 +151,19 @@ CRITERIA = (
     "req.hdr(connection) -i -m sub upgrade",
     "hdr(connection) -i upgrade",
     "hdr(x-a) one two",
+    "hdr(x-a) 'one' \"two\"",
+    "hdr(x-a) -i -m str ONE",
+    r"path_reg -i ^/W\S$",
+    r"path_reg ^/(ws|b)\ ?",
+    "path -m reg '^/ws$' ^/b",
+    "hdr(x-b) -m beg t -- -i",
+    'req.hdr(x-b),regsub("o+",0) -m sub tw0',
+    "req.hdr(x-a),length 3",
+    "req.hdr_val(x-a) 0:5",
+    "hdr_ip(x-a) 10.0.0.0/24",
+    "query -m beg x=",
+    "url -m end abc",
+    "hdr_reg(x-a) ^(one|two)$ ^c",
     "req.fhdr(x-a) one 'a,b , c'",
     "hdr(x-a,1) a one",
     "hdr(x-a,-1) c two",
@@ -279,6 +307,9 @@ OPTIONS = (
     "redirect location /there if { path /t }",
     "stats uri /stats",
     "http-request wait-for-body time 1s",
+    "option http-buffer-request",
+    "errorloc 403 /refused",
+    "errorloc303 503 /down",
     "tcp-request content reject if { path_beg /ws/tcp }",
     "tcp-request content accept if { hdr(x-a) one }",
 )
@@ -325,6 +356,10 @@ def configs(draw: st.DrawFn) -> str:
 # Requests.
 
 TARGETS = (
+    "*",
+    "/a#b",
+    "ws",
+    "/ws\xe4",
     "/",
     "/ws",
     "/ws/x",

@@ -29,7 +29,8 @@ from wsprobe.lb.expressions import (
 from wsprobe.lb.model import Answer, Assign, Edit, Like, Limit, Measure, Named, Op, Spoil, Step
 from wsprobe.parts import Line
 
-NOMINATES_UPGRADE = Test(header("Connection", Lines.ANY_MEMBER), How.EQUALS, ("upgrade",), ignore_case=True)
+_NOMINATED = Of(Subject.HEADER, "Connection", lines=Lines.ANY_MEMBER, quotes=True)
+NOMINATES_UPGRADE = Test(_NOMINATED, How.EQUALS, ("upgrade",), ignore_case=True)
 ASKS_WEBSOCKET = Test(
     header("Upgrade", Lines.LAST), How.REGEX, (r"(?:^|,)[ \t]*websocket[ \t]*(?:,|$)",), ignore_case=True
 )
@@ -83,6 +84,18 @@ def entering(proxy: Proxy) -> Iterator[Step]:
     yield Answer(status=400, why=why, when=both(upgrades, ASKS_WEBSOCKET, no_key))
     yield Assign(name=_ASKED, value=Text("1"), when=upgrades)
     yield Edit(op=Op.REMOVE, which=Named(("Upgrade",)), when=All((NOMINATES_UPGRADE, _HAS_BODY)))
+
+
+def waiting(proxy: Proxy) -> Iterator[Step]:
+    """`option http-buffer-request` waits for a body; an upgrade has none, and passes at once."""
+    if line := proxy.option("http-buffer-request"):
+        yield awaited(All(), line.place)
+
+
+def awaited(when: Condition, place: Line) -> Answer:
+    """What becomes of a request whose body does not come."""
+    body = Undecided("body", "whether the body of the request comes in time is not known")
+    return Answer(status=408, why="waits for the body", when=both(when, _HAS_BODY, body), place=place)
 
 
 def restricted(proxy: Proxy) -> Iterator[Step]:
@@ -179,7 +192,7 @@ def _connection(front: Proxy, back: Proxy) -> Iterator[Step]:
         ),
         None,
     )
-    says_close = Test(header("Connection", Lines.ANY_MEMBER), How.EQUALS, ("close",), ignore_case=True)
+    says_close = Test(_NOMINATED, How.EQUALS, ("close",), ignore_case=True)
     close: Condition = All() if closing else says_close
     mark = "the connection to the server is closed"
     yield Assign(name=mark, value=Text("1"), when=close)

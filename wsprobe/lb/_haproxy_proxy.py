@@ -79,6 +79,12 @@ class Proxy:
         return self.section.kind in {"backend", "listen"}
 
     @property
+    def disabled(self) -> bool:
+        """Whether it is switched off."""
+        found = self.all("disabled", "enabled")
+        return bool(found) and found[-1].name == "disabled"
+
+    @property
     def mode(self) -> str:
         """Its mode; without a line about it HAProxy is in mode tcp."""
         found = self.last("mode")

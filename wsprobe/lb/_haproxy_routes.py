@@ -76,7 +76,9 @@ class Routes:
             steps=tuple(self._before(front, lists, scope)),
             routes=tuple(self._routes(front, lists, scope)),
             limits=self.settings.limits if front.mode == "http" else (),
-            otherwise=Answer(status=503 if front.mode == "http" else None, why="no backend is chosen", place=place),
+            otherwise=Answer(
+                status=_error(503, front) if front.mode == "http" else None, why="no backend is chosen", place=place
+            ),
         )
 
     def _scope(self, front: Proxy) -> Scope:
@@ -107,6 +109,7 @@ class Routes:
 
     def _common(self, proxy: Proxy, lists: dict[str, list[Condition]], scope: Scope) -> Iterator[Step]:
         """What a frontend and a backend do alike in HTTP mode."""
+        yield from http.waiting(proxy)
         yield from http.restricted(proxy)
         yield from self._rules(proxy, "http-request", lists, scope)
         yield from (of_old(line) for line in proxy.all(*REMOVED_RULES))
@@ -114,7 +117,7 @@ class Routes:
         yield from self._redirects(proxy, lists, scope)
 
     def _rules(self, proxy: Proxy, keyword: str, lists: dict[str, list[Condition]], scope: Scope) -> Iterator[Step]:
-        rules = RuleSet(keyword, proxy.name, lists, scope, self.unread)
+        rules = RuleSet(keyword, proxy.name, lists, replace(scope, errors=_errors(proxy)), self.unread)
         yield from rules.steps(proxy.rules(keyword), self.refused)
 
     def _monitor(self, front: Proxy, lists: dict[str, list[Condition]], scope: Scope) -> Iterator[Step]:
@@ -148,43 +151,35 @@ class Routes:
 
     def _routes(self, front: Proxy, lists: dict[str, list[Condition]], scope: Scope) -> Iterator[Route]:
         for line in front.all("use_backend"):
-            yield from self._chosen(front, line, lists, scope)
+            if len(line.words) < 2:
+                self.refused(line, RefusedError("use_backend needs a name", line.place.column))
+                continue
+            end = _condition_at(line.words, 2)
+            when = self._when(line, end, lists, scope)
+            label = f"use_backend {line.words[1]}{_told(line.words[end:])}"
+            yield from self._chosen(front, line, label, when)
         default = front.last("default_backend")
         if default is not None and len(default.words) > 1:
-            name = default.words[1]
-            if back := self._backend(default, name):
-                yield self._route(front, back, f"default_backend {name}", ALWAYS, default.place)
+            yield from self._chosen(front, default, f"default_backend {default.words[1]}", ALWAYS)
         elif front.leads:
             yield self._route(front, front, f"listen {front.name}", ALWAYS, front.section.place)
 
-    def _chosen(
-        self, front: Proxy, line: Directive, lists: dict[str, list[Condition]], scope: Scope
-    ) -> Iterator[Route]:
-        if len(line.words) < 2:
-            self.refused(line, RefusedError("use_backend needs a name", line.place.column))
-            return
-        end = _condition_at(line.words, 2)
-        when = self._when(line, end, lists, scope)
+    def _chosen(self, front: Proxy, line: Directive, label: str, when: Condition) -> Iterator[Route]:
+        """The route to a backend that is named; several where the request decides which of them it is."""
         name = line.words[1]
-        label = f"use_backend {name}{_told(line.words[end:])}"
-        if "%[" not in name and not name.variables:
-            if back := self._backend(line, name):
-                yield self._route(front, back, label, when, line.place)
-            return
-        value = formatted(name, scope)
-        if name.variables or not self.backends:
-            unknown = Undecided(name, "which backend it names is decided by the running HAProxy")
-            yield Route(label=label, match=both(when, unknown), place=line.place)
-        for choice in list(self.backends.values())[:_MAX_CHOICES]:
-            named = both(when, Test(value, How.EQUALS, (choice.name,)))
-            yield self._route(front, choice, f"{label}: {choice.name}", named, line.place)
-
-    def _backend(self, line: Directive, name: Word) -> Proxy | None:
         if name in self.backends:
-            return self.backends[name]
-        if not name.variables:
-            self.refused(line, RefusedError(f"there is no backend of the name {name[:60]}", name.column))
-        return None
+            yield self._route(front, self.backends[name], label, when, line.place)
+        elif "%[" in name and self.backends and not name.variables:
+            value = formatted(name, self._scope(front))
+            for choice in list(self.backends.values())[:_MAX_CHOICES]:
+                named = both(when, Test(value, How.EQUALS, (choice.name,)))
+                yield self._route(front, choice, f"{label}: {choice.name}", named, line.place)
+        else:
+            why = "the running HAProxy decides which backend that is"
+            if "%[" not in name and not name.variables:
+                why = "no backend of that name is in this file; where no other file has it, HAProxy does not start"
+                self.unread.append(Unknown(what=label, why=why, place=line.place))
+            yield Route(label=label, match=both(when, Undecided(name, why)), place=line.place)
 
     def _route(self, front: Proxy, back: Proxy, label: str, match: Condition, place: Line) -> Route:
         target, host = sampled(match)
@@ -192,7 +187,9 @@ class Routes:
         steps = tuple(self._behind(front, back, scope))
         server = _first(back)
         if server is None and not _transparent(back):
-            steps += (Answer(status=503, why=f"{back.name} has no server", place=back.section.place),)
+            steps += (
+                Answer(status=_error(503, back, front), why=f"{back.name} has no server", place=back.section.place),
+            )
         return Route(
             label=label,
             match=match,
@@ -289,6 +286,21 @@ def _peer(front: Proxy) -> str:
         if any("set-src" in line.words for line in front.rules(keyword)):
             return "a rule sets the client's address (set-src)"
     return ""
+
+
+def _errors(*proxies: Proxy) -> dict[int, int]:
+    """The statuses that a redirect to an error page stands in for; the first section that has one counts."""
+    codes = {"errorloc": 302, "errorloc302": 302, "errorloc303": 303}
+    found: dict[int, int] = {}
+    for proxy in reversed(proxies):
+        for line in proxy.all(*codes):
+            if len(line.words) > 1 and line.words[1].isdigit():
+                found[int(line.words[1])] = codes[line.name]
+    return found
+
+
+def _error(status: int, *proxies: Proxy) -> int:
+    return _errors(*proxies).get(status, status)
 
 
 def _first(back: Proxy) -> Server | None:

@@ -8,6 +8,7 @@ from wsprobe.frozen import dataclass
 from wsprobe.inspection import Unknown
 from wsprobe.lb._haproxy_acl import Lists, RefusedError, condition
 from wsprobe.lb._haproxy_grammar import Directive, Word
+from wsprobe.lb._haproxy_http import awaited
 from wsprobe.lb._haproxy_samples import PATH, Scope, formatted, replacement, sample
 from wsprobe.lb.expressions import (
     ALWAYS,
@@ -46,6 +47,7 @@ from wsprobe.parts import Line
 QUERY = Of(Subject.QUERY)
 WITH_QUERY = Cases(((Test(QUERY, How.EXISTS), Join((Text("?"), QUERY))),), Text(""))
 TARGET = Of(Subject.TARGET)
+_HAS_PATH = Not(Test(TARGET, How.EQUALS, ("*",)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,7 @@ _WITHOUT_EFFECT = frozenset(
         *{"send-spoe-group", "set-bandwidth-limit", "set-bc-mark", "set-bc-tos", "set-fc-mark", "set-fc-tos"},
         *{"set-dst", "set-dst-port", "set-log-level", "set-mark", "set-nice", "set-priority-class"},
         *{"set-priority-offset", "set-retries", "set-src", "set-src-port", "set-timeout", "set-tos", "strict-mode"},
-        *{"track-sc", "track-sc0", "track-sc1", "track-sc2", "wait-for-handshake", "wait-for-body", "sleep"},
+        *{"track-sc", "track-sc0", "track-sc1", "track-sc2", "wait-for-handshake", "sleep"},
         *{"set-status", "set-reason", "set-cookie-fmt", "continue", "switch-mode"},
     }
 )
@@ -217,7 +219,9 @@ def _replace_target(rule: Rule) -> Iterator[Step]:
         value = Join((Substituted(subject, *found), WITH_QUERY))
     else:
         value = Substituted(subject, *found)
-    matched = Test(subject, How.REGEX, (str(rule.word(0)),))
+    matched = both(
+        Test(subject, How.REGEX, (str(rule.word(0)),)), *(() if rule.action == "replace-uri" else (_HAS_PATH,))
+    )
     yield Retarget(value=value, when=both(rule.when, matched), place=rule.place)
 
 
@@ -269,6 +273,8 @@ def _refuse(rule: Rule) -> Iterator[Step]:
         status = 502
     if given is not None:
         status = int(given) if given.isdigit() else None
+    if rule.action != "return" and status:
+        status = rule.scope.errors.get(status, status)
     yield _answer(rule, status, f"{rule.action} answers by itself" if status else f"{rule.action} drops the connection")
 
 
@@ -313,6 +319,10 @@ def of_old(line: Directive) -> Opaque:
     return Opaque(why=f"{line.name} works on whole header lines, and is not followed", place=line.place)
 
 
+def _wait(rule: Rule) -> Iterator[Step]:
+    yield awaited(rule.when, rule.place)
+
+
 _ACTIONS: dict[str, Callable[[Rule], Iterator[Step]]] = {
     "set-header": _set_header,
     "add-header": _set_header,
@@ -339,4 +349,5 @@ _ACTIONS: dict[str, Callable[[Rule], Iterator[Step]]] = {
     "redirect": redirects,
     "auth": _auth,
     "use-service": _service,
+    "wait-for-body": _wait,
 }

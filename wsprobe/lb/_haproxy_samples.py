@@ -37,7 +37,8 @@ class Scope:
     """Where an expression stands, and what that makes known.
 
     `assigned` are all variables that the config sets; `scripted` and `peer` are why others, or the client's address,
-    cannot be known; `tls` and `port` are of the listener where all its binds agree.
+    cannot be known; `tls` and `port` are of the listener where all its binds agree; `errors` are statuses that are
+    sent in place of others.
     """
 
     frontend: str = ""
@@ -49,6 +50,7 @@ class Scope:
     tcp: bool = False
     response: bool = False
     users: Mapping[str, Condition] = field(default_factory=dict)
+    errors: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,7 @@ Build = Callable[[list[str], Scope], Sample]
 
 def _header(arguments: list[str], *, whole: bool) -> Sample:
     name = arguments[0]
-    each = Of(Subject.HEADER, name, lines=Lines.ANY_LINE if whole else Lines.ANY_MEMBER)
+    each = Of(Subject.HEADER, name, lines=Lines.ANY_LINE if whole else Lines.ANY_MEMBER, quotes=True)
     number = int(arguments[1]) if len(arguments) > 1 else -1
     if whole and abs(number) == 1:
         single: Value = Of(Subject.HEADER, name, lines=Lines.LAST if number < 0 else Lines.FIRST)
@@ -179,13 +181,13 @@ def _header(arguments: list[str], *, whole: bool) -> Sample:
         single = Piece(Of(Subject.HEADER, name, lines=Lines.JOINED, separator="\n"), "\n", number)
     else:
         joined = Of(Subject.HEADER, name, lines=Lines.JOINED, separator=",")
-        single = Substituted(Piece(joined, ",", number), r"^[ \t]+|[ \t]+$", "", all=True)
+        single = Substituted(Piece(joined, ",", number, quotes=True), r"^[ \t]+|[ \t]+$", "", all=True)
     return Sample(single, single if len(arguments) > 1 else each)
 
 
 def _count(arguments: list[str], *, whole: bool) -> Sample:
     lines = Lines.ANY_LINE if whole else Lines.ANY_MEMBER
-    return _plain(Count(Of(Subject.HEADER, arguments[0], lines=lines)), "int")
+    return _plain(Count(Of(Subject.HEADER, arguments[0], lines=lines, quotes=True)), "int")
 
 
 def _cookie(arguments: list[str], _: Scope) -> Sample:

@@ -78,7 +78,8 @@ class Of:
 
     PATH is without query, decoded, dot segments resolved and slashes merged; RAW_PATH is without query and nothing else
     done to it; TARGET is path and query as they would travel. `separator` joins the lines of a
-    header where `lines` is JOINED. It has no value where the part is missing.
+    header where `lines` is JOINED; with `quotes`, a comma between quotes does not divide a list (RFC 9110, 5.6.1). It
+    has no value where the part is missing.
     """
 
     subject: Subject
@@ -86,6 +87,7 @@ class Of:
     original: bool = False
     lines: Lines = Lines.FIRST
     separator: str = ", "
+    quotes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,13 +166,15 @@ class Written:
 class Piece:
     """The part of that number where separators (each character is one) divide a value; negative counts from the end.
 
-    `skip_empty` leaves out parts without text; the part is missing where there are fewer.
+    `skip_empty` leaves out parts without text; the part is missing where there are fewer. With `quotes`, the separator
+    is a comma, and one between quotes does not divide.
     """
 
     value: "Value"
     separators: str
     number: int
     skip_empty: bool = False
+    quotes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,7 +364,7 @@ def evaluate(value: Value | None, view: View) -> str | Unsure | None:  # noqa: C
 
 
 def _piece(value: Piece, text: str) -> str | None:
-    parts = re.split(f"[{re.escape(value.separators)}]", text)
+    parts = members_of(text) if value.quotes else re.split(f"[{re.escape(value.separators)}]", text)
     if value.skip_empty:
         parts = [part for part in parts if part]
     at = value.number - 1 if value.number > 0 else len(parts) + value.number
@@ -511,7 +515,7 @@ def _values(value: Value, view: View) -> list[str] | Unsure:
             return _header_values(value, view)
         case Of(subject=Subject.PARAMETER, lines=Lines.ANY_LINE):
             return _parameters(value, view)
-        case Cased() | Substituted() | Without() | Piece():
+        case Cased() | Substituted() | Without() | Piece() | Length():
             inner = _values(value.value, view)
             if isinstance(inner, Unsure):
                 return inner
@@ -526,7 +530,25 @@ def _header_values(of: Of, view: View) -> list[str] | Unsure:
     found = view.lines(of.name, original=of.original)
     if isinstance(found, Unsure) or of.lines is not Lines.ANY_MEMBER:
         return found
-    return [member.strip() for line in found for member in line.split(",")]
+    return [member.strip() for line in found for member in (members_of(line) if of.quotes else line.split(","))]
+
+
+def members_of(line: str) -> list[str]:
+    """The members of a list with the space around them; a comma between quotes divides nothing (RFC 9110, 5.6.1)."""
+    if '"' not in line:
+        return line.split(",")
+    members, start, quoted, escaped = [], 0, False, False
+    for at, char in enumerate(line):
+        if escaped:
+            escaped = False
+        elif char == "\\" and quoted:
+            escaped = True
+        elif char == '"':
+            quoted = not quoted
+        elif char == "," and not quoted:
+            members.append(line[start:at])
+            start = at + 1
+    return [*members, line[start:]]
 
 
 def _passes(test: Test, text: str) -> bool | Unsure:  # noqa: PLR0911  one branch a kind

@@ -52,7 +52,7 @@ def read(source: Source, version: str | None = None) -> Config:
     unread = [*parsed.unread, *_unread(parsed, found, numbers)]
     backends = {proxy.name: proxy for proxy in found if proxy.leads}
     routes = Routes(backends, _settings(parsed, found), unread, refused)
-    listeners = tuple(routes.listener(proxy) for proxy in found if proxy.takes)
+    listeners = tuple(routes.listener(proxy) for proxy in found if proxy.takes and not proxy.disabled)
     problems = [*parsed.problems, *_removed(parsed, numbers)]
     problems += [Problem(path=at[0], line=at[1], column=at[2], message=why) for at, why in refused.lines.items()]
     return Config(
@@ -161,6 +161,9 @@ def _unread(parsed: Parsed, found: list[Proxy], version: tuple[int, ...]) -> Ite
         if section.kind in PROXIES | {"defaults"}:
             yield from _unknown_lines(section.lines, version)
     for proxy in found:
+        if proxy.last("mode") is None and not any(section.kind == "defaults" for section in parsed.sections):
+            why = "no defaults section is in this file; without one, or a line of its own, the mode is tcp"
+            yield Unknown(what=f"mode of {proxy.name}", why=why, place=proxy.section.place)
         for line in proxy.unread_timers:
             yield Unknown(what=" ".join(line.words[:2]), why="its time is not understood", place=line.place)
         for name, time in proxy.timers.items():

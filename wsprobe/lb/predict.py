@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from wsprobe.frozen import dataclass
 from wsprobe.inspection import Change, HeaderEdit, Prediction, Unknown
-from wsprobe.lb.expressions import Subject, Text, Unsure, evaluate, holds, matches, substitute
+from wsprobe.lb.expressions import Subject, Text, Unsure, evaluate, holds, matches, members_of, substitute
 from wsprobe.lb.model import (
     Answer,
     Assign,
@@ -513,7 +513,7 @@ class Run:
     def _replaced(self, edit: Edit, before: list[str], replacement: str) -> list[str] | Unsure:
         after = []
         for text in before:
-            members = text.split(",") if edit.members else [text]
+            members = members_of(text) if edit.members else [text]
             for at, member in enumerate(members):
                 inner = member.strip() if edit.members else member
                 found = matches(edit.pattern, inner, ignore_case=edit.ignore_case)
@@ -541,7 +541,7 @@ class Run:
 
 def _pruned(pattern: str, line: str) -> str:
     """A list without the members that a pattern matches."""
-    members = line.split(",")
+    members = members_of(line)
     gone = [re.fullmatch(pattern, member.strip(), re.IGNORECASE) is not None for member in members]
     if True not in gone:
         return line if line.strip(" \t,") else ""
