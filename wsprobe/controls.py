@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from wsprobe.heads import values
-from wsprobe.model import Control, Trace
+from wsprobe.model import Control, Trace, Weighing
 from wsprobe.path import Path, code_of
 from wsprobe.trials import (
     AFTER,
@@ -148,8 +148,20 @@ def told(trace: Trace) -> tuple[Control, ...]:
     found = [Control(name=trial.name, result=in_words(trial.hops[0])) for trial in trace.trials]
     if trace.trials:
         found += _together(trace)
+    found += [Control(name=_weighed(one), result=_weight(one)) for one in trace.weighings]
     stopped = why_stopped(trace) or trace.stopped
     return (*found, *([Control(name="no more controls", result=stopped)] if stopped else []))
+
+
+def _weighed(one: Weighing) -> str:
+    return f"{one.header} weighed {'over plain HTTP' if one.plain else 'on upgrades'}, {one.tries} requests"
+
+
+def _weight(one: Weighing) -> str:
+    if one.arrived is None:
+        return f"not weighed: {one.why}"
+    tips = "tips the scale as well" if one.arrived else "does not"
+    return f"at {one.edge} {one.unit} of filler a canary of its size is refused ({one.refusal}), and it {tips}"
 
 
 def _together(trace: Trace) -> Iterator[Control]:

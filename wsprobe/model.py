@@ -296,6 +296,24 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Weighing:
+    """A header weighed from outside: whether it `arrived` at whoever holds the limit, None where nobody can tell.
+
+    `plain` says that it was weighed over plain HTTP. `edge` is the most filler that passed, in `unit`, `refusal` what
+    came above it, `tries` the requests that it took, and `why` the reason where it could not be weighed.
+    """
+
+    header: str
+    plain: bool
+    tries: int
+    arrived: bool | None
+    unit: str = ""
+    edge: int = 0
+    refusal: str = ""
+    why: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
     """All observations of one exchange in path order, client side first.
 
@@ -314,6 +332,7 @@ class Trace:
     problems: tuple[str, ...] = ()
     trials: tuple[Trial, ...] = ()
     stopped: str | None = None
+    weighings: tuple[Weighing, ...] = ()
 
 
 Segment = tuple[str | None, str | None]

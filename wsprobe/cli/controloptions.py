@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 from wsprobe.cli import UsageError
 from wsprobe.controls import Allowed, Mode
 from wsprobe.redact import redact_text
+from wsprobe.weighing import MOST
 
 if TYPE_CHECKING:
+    from wsprobe.model import Header
     from wsprobe.net.attempt import Attempt
 
 _MOST = 100
@@ -26,6 +28,12 @@ def control_arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-controls", metavar="N", type=_most, default=8, help="at most so many connections (default: 8)")
     add("--http-control", metavar="PATH", help="a path where plain HTTP is known to want the same credentials")
     add("--bypass", metavar="URL", help="the application itself: the same upgrade, past what stands before it")
+    add(
+        "--weigh",
+        metavar="HEADER",
+        help="whether this header of yours arrives, told from outside by the header limit of whoever stands behind: up "
+        "to 40 requests, most of them without it",
+    )
 
 
 def _most(text: str) -> int:
@@ -43,6 +51,10 @@ def allowed(options: argparse.Namespace, attempt: "Attempt") -> Allowed:
         raise UsageError(f"--http-control {redact_text(path[:80])!r} is not a path: it begins with /")
     if options.bypass is not None:
         parse_url(options.bypass, "bypass", ("ws", "wss", "http", "https"))
+    if options.weigh is not None and weighed(options, attempt) is None:
+        raise UsageError(
+            f"--weigh {options.weigh[:80]!r}: the request has no such header; give it with -H or --bearer-env"
+        )
     origin = attempt.url.with_scheme(
         {"wss": "https", "ws": "http"}.get(attempt.url.scheme, attempt.url.scheme)
     ).origin()
@@ -53,6 +65,12 @@ def allowed(options: argparse.Namespace, attempt: "Attempt") -> Allowed:
         bypass=options.bypass,
         origins=(str(origin),),
     )
+
+
+def weighed(options: argparse.Namespace, attempt: "Attempt") -> "Header | None":
+    """The header that is to be weighed, as it is sent."""
+    wanted = (options.weigh or "").lower()
+    return next(((name, value) for name, value in attempt.headers if name.lower() == wanted), None)
 
 
 def planned(options: argparse.Namespace) -> str:
@@ -67,4 +85,5 @@ def planned(options: argparse.Namespace) -> str:
     kinds += ["after a 403 other Origins"]
     if mode is Mode.AUTH:
         kinds += ["upgrades without credentials and with a broken token"]
-    return f"at most {most} controls{when}: {', '.join(kinds)}"
+    weighed = f"; at most {MOST} requests to weigh {options.weigh}, without it or with filler" if options.weigh else ""
+    return f"at most {most} controls{when}: {', '.join(kinds)}{weighed}"

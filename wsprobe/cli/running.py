@@ -9,12 +9,14 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from wsprobe.cli import asked, gather
+from wsprobe.cli.controloptions import weighed
 from wsprobe.controls import Allowed, left_out, next_ask
-from wsprobe.model import Control, Trace, Trial
+from wsprobe.model import Control, Trace, Trial, Weighing
 from wsprobe.redact import redact_text
+from wsprobe.weighing import MOST, Scale, weigh
 
 if TYPE_CHECKING:
-    from wsprobe.model import Observation
+    from wsprobe.model import Header, Observation
     from wsprobe.net.attempt import Attempt
 
 _BEAT_SECONDS = 1.0
@@ -37,6 +39,7 @@ class Run:
     may: Allowed
     trials: list[Trial] = field(default_factory=list)
     stopped: str | None = None
+    weighings: list[Weighing] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
     interrupted: bool = False
     _next: float = 0.0
@@ -109,6 +112,35 @@ class Run:
             redirections.append(_redirection(attempt, observation, onward))
             await self._turn(onward)
             attempt = onward
+
+    async def weigh(self) -> None:
+        """Weighs the header that the user named, on upgrades and over plain HTTP, in at most 40 requests."""
+        header = weighed(self.options, self.attempt)
+        if header is None or not self.seen:
+            return
+        left, unit = MOST, ""
+        for plain in (False, True):
+            scale = weigh(header, plain=plain, tries=left, unit=unit)
+            found = await self._weighed(scale, header, MOST - left)
+            self.weighings.append(found)
+            left, unit = left - found.tries, found.unit
+
+    async def _weighed(self, scale: Scale, header: "Header", made: int) -> Weighing:
+        from wsprobe.net.probe import probe
+        from wsprobe.net.weigh import loaded
+        from wsprobe.redact import redact
+
+        load = next(scale)
+        for number in count(self.options.repeat + len(self.trials) + made):
+            attempt = loaded(self.attempt, header, load, number)
+            await self._turn(attempt)
+            seen = redact(await probe(attempt), gather.fingerprint_key())
+            try:
+                load = scale.send(seen)
+            except StopIteration as done:
+                found: Weighing = done.value
+                return found
+        raise AssertionError("a count has no end")
 
     async def timers(self) -> None:
         """Holds connections side by side; cancelled, it keeps what each has seen so far.

@@ -56,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
         else:
             asyncio.run(run_.connections())
             asyncio.run(run_.controls())
+            asyncio.run(run_.weigh())
     except KeyboardInterrupt:
         run_.interrupted = True
     if not run_.seen:
@@ -80,15 +81,14 @@ def _judged(run_: Run, found: gather.Found) -> "Report | Reports":
     )
     redirections = {one.observation.connection: one.redirections for one in seen}
     first = min((trace.id or "" for trace in traces), default="")
-    reports = [
-        _report(
-            replace(trace, trials=trials, stopped=run_.stopped) if trace.id == first else trace,
-            redirections[trace.hops[0].connection],
-            options,
-        )
-        for trace in traces
-        if trace.hops[0].connection in redirections
-    ]
+    reports = []
+    for trace in traces:
+        if trace.hops[0].connection not in redirections:
+            continue
+        if trace.id == first:
+            weighings = tuple(run_.weighings)
+            trace = replace(trace, trials=trials, stopped=run_.stopped, weighings=weighings)  # noqa: PLW2901
+        reports.append(_report(trace, redirections[trace.hops[0].connection], options))
     return reports[0] if options.repeat == 1 else collect(reports)
 
 

@@ -11,21 +11,71 @@ Good:
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from wsprobe.headers import Edit, Kind, is_credential, permitted
-from wsprobe.judging import Rule, header_place, pairs
-from wsprobe.model import Finding, Severity
-from wsprobe.path import Pair
+from wsprobe.judging import Lack, Rule, header_place, observe_beyond, pairs
+from wsprobe.model import Confidence, Finding, Place, Severity, Weighing
+from wsprobe.path import Pair, Path
 from wsprobe.wording import what_stands_between
 
-RULE = Rule(__name__, needs=pairs, rank=10)
+
+def losses(path: Path) -> "list[Pair | Weighed | Lack] | Lack":
+    """Each two neighbouring hops, and each header that was weighed from outside."""
+    weighed = [Weighed(path, one) for one in path.trace.weighings if not one.plain]
+    found = pairs(path)
+    if isinstance(found, Lack):
+        return [*weighed, found] if weighed else found
+    return [*weighed, *found]
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """One header that was weighed on upgrades."""
+
+    path: Path
+    weighing: Weighing
+
+
+RULE = Rule(__name__, needs=losses, rank=10)
 
 _OWN_RULES = frozenset({"upgrade", "connection", "sec-websocket-protocol"})
 _HANDSHAKE = frozenset({"sec-websocket-key", "sec-websocket-version"})
 
 
-def check(pair: Pair) -> Iterator[Finding]:
+def check(found: Pair | Weighed) -> Iterator[Finding]:
     """One finding per header that was lost."""
+    if isinstance(found, Pair):
+        yield from _between(found)
+    elif found.weighing.arrived is False:
+        yield _from_outside(found)
+
+
+def _from_outside(found: Weighed) -> Finding:
+    """The canary tipped the scale, and the header did not."""
+    one, path = found.weighing, found.path
+    name = path.outermost.name
+    over_http = next(
+        (other.arrived for other in path.trace.weighings if other.plain and other.header == one.header), None
+    )
+    return RULE.finding(
+        f"Weighed from {name}, {one.header} does not arrive on upgrades: with {one.edge} {one.unit} of filler a canary "
+        f"of its size is refused ({one.refusal}), and {one.header} itself is not. It was removed before whoever holds "
+        f"that limit.{' Over plain HTTP it arrives.' if over_http else ''}",
+        Place(hop=name, part="weighing", shows=f"{one.edge} {one.unit}: canary refused, {one.header} passes"),
+        confidence=Confidence.LIKELY,
+        segment=(name, None),
+        header=one.header,
+        fix=f"Beyond {name}, look for what clears, renames or consumes {one.header} on upgrades.",
+        untested=(
+            "a replacement of the same length, which no scale shows",
+            "where on the way it is lost, and what became of it",
+        ),
+        next_=observe_beyond(path, path.hops[-1]),
+    )
+
+
+def _between(pair: Pair) -> Iterator[Finding]:
     edits = pair.edits("request")
     for edit in edits:
         if edit.kind is Kind.REMOVED and edit.name.lower() not in _OWN_RULES and not permitted(edit):
