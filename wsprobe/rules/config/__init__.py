@@ -100,7 +100,8 @@ def survey(config: Config, asked: Asked | None = None) -> Iterator[tuple[Passage
         for listener, index in ((listener, Index(listener.routes)) for listener in config.listeners)
         for route in listener.routes
     ]
-    return zip(passages, intents(passages), strict=True)
+    aimed = [next(passage.aimed(), passage) for passage in passages]
+    return zip(aimed, intents(aimed), strict=True)
 
 
 def _on(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
@@ -108,10 +109,11 @@ def _on(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
     found = list(_of(passage, intent))
     yield from found
     told = {(finding.rule, finding.place) for finding in found}
+    conditional = {step.place for step in passage.conditional}
     for other in passage.elsewhere():
         label = f"{passage.route.label} ({other.route.sample})"
         for finding in _of(other, intent_elsewhere(other, intent)):
-            if (finding.rule, finding.place) not in told:
+            if (finding.rule, finding.place) not in told and finding.place in conditional:
                 yield replace(finding, route=label)
 
 

@@ -65,7 +65,7 @@ _ASKS = frozenset({"upgrade", "connection", *(name.lower() for name in HANDSHAKE
 def intents(passages: list[Passage]) -> Iterator[Intent]:
     """Of each route of a config whether it is meant for WebSockets; the others of its listener count in that."""
     shown = [next(_shown(passage), None) for passage in passages]
-    alone = not any(passage.handling in {Handling.PASSED, Handling.UNKNOWN} for passage in passages)
+    alone = not any(passage.passes or passage.handling is Handling.UNKNOWN for passage in passages)
     others = {id(passage.listener): _Others() for passage in passages}
     for passage, own in zip(passages, shown, strict=True):
         others[id(passage.listener)].count(passage, own)
@@ -94,7 +94,7 @@ class _Others:
         """One more route."""
         self.proxied += passage.route.upstream is not None
         self.meant += intent is not None and intent.level is Level.SURE
-        self.passing += passage.handling is Handling.PASSED
+        self.passing += passage.passes
 
 
 def _shown(passage: Passage) -> Iterator[Intent]:

@@ -8,6 +8,7 @@ their own.
 from collections.abc import Iterator
 from dataclasses import field, replace
 from functools import cached_property
+from typing import TypeVar
 
 from wsprobe.credentials import is_secret_name
 from wsprobe.frozen import dataclass
@@ -85,7 +86,7 @@ class Passage:
     @cached_property
     def entry(self) -> Listener:
         """The listener without its routes, with every authentication and every limit open."""
-        return replace(self.listener, steps=_open(self.listener.steps), limits=(), binds=(), routes=())
+        return replace(_open(self.listener), binds=(), routes=())
 
     @cached_property
     def request(self) -> Request:
@@ -98,18 +99,18 @@ class Passage:
         if self.entered is None:
             return self.carried(self.request)
         run = replace(self.entered.copy(), choosing=False)
-        return run.finish(self.config, self._around, _open_route(self.route))
+        return run.finish(self.config, self._around, _open(self.route))
 
     def carried(self, request: Request) -> Prediction:
         """What becomes of another request on this route, if every authentication lets it pass."""
-        return carry(self.config, self._around, _open_route(self.route), request)
+        return carry(self.config, self._around, _open(self.route), request)
 
     @cached_property
     def _around(self) -> Listener:
         """The listener, with other routes only where this one hands requests over."""
         if not any(isinstance(step, Reroute) for step in self.route.steps):
             return self.entry
-        return replace(self.entry, routes=tuple(map(_open_route, self.listener.routes)))
+        return replace(self.entry, routes=tuple(map(_open, self.listener.routes)))
 
     @cached_property
     def plain(self) -> Prediction:
@@ -124,7 +125,7 @@ class Passage:
         routes = index.candidates(self.entered) if self.entered else ()
         if self.sampled and routes[0].place == self.route.place and routes[0].label == self.route.label:
             return self.prediction
-        listener = replace(self.entry, routes=tuple(map(_open_route, routes)))
+        listener = replace(self.entry, routes=tuple(map(_open, routes)))
         return predict(replace(self.config, listeners=(listener,)), self.request)
 
     @cached_property
@@ -140,7 +141,7 @@ class Passage:
             return False
         if not any(isinstance(step, Only) for step in self.route.steps):
             return True
-        alone = replace(self.entry, routes=(_open_route(self.route),))
+        alone = replace(self.entry, routes=(_open(self.route),))
         return predict(replace(self.config, listeners=(alone,)), self.request).route == self.route.label
 
     @property
@@ -184,21 +185,35 @@ class Passage:
     @cached_property
     def handling(self) -> Handling:
         """What happens to the upgrade, in a word."""
+        if self.stalled_by:
+            return Handling.HANGS
         if self.prediction.request is None:
-            if isinstance(self.ended_by, Stall):
-                return Handling.HANGS
             return Handling.ANSWERED if self.route.upstream is None else Handling.REFUSED
         values = self.arrived("Upgrade")
         if values is None:
             return Handling.UNKNOWN
         return Handling.PASSED if any("websocket" in value.lower() for value in values) else Handling.DROPPED
 
+    @property
+    def passes(self) -> bool:
+        """Whether it is passed on as an upgrade, whatever else holds it up."""
+        return any("websocket" in value.lower() for value in self.arrived("Upgrade") or ())
+
     @cached_property
-    def ended_by(self) -> Step | None:
-        """The step that kept the upgrade from the upstream, None where none did or the route has no upstream."""
+    def ended_by(self) -> Answer | None:
+        """The answer that kept the upgrade from the upstream, None where none did or the route has no upstream."""
         found = self.prediction
-        ends = (step for step in self.steps if isinstance(step, Answer | Stall))
+        ends = (step for step in self.steps if isinstance(step, Answer))
         return next((step for step in ends if found.request is None and step.why == found.why), None)
+
+    @cached_property
+    def stalled_by(self) -> Stall | None:
+        """What would hold the upgrade back for ever; elsewhere here it is taken to let it through."""
+        stalls = [step for step in self.steps if isinstance(step, Stall)]
+        if not stalls:
+            return None
+        found = carry(self.config, _open(self.listener, holding=True), _open(self.route, holding=True), self.request)
+        return next((step for step in stalls if found.request is None and step.why == found.why), None)
 
     @property
     def where(self) -> Line:
@@ -207,10 +222,21 @@ class Passage:
         apart = self.config.kind in _UPSTREAM_APART
         return upstream.place if upstream and upstream.place and not apart else self.route.place
 
+    def aimed(self) -> Iterator["Passage"]:
+        """The same route with the request targets that were asked for and that it takes."""
+        for path in self.asked.paths:
+            other = replace(self, route=replace(self.route, sample=path))
+            if other.sampled and other.arrives:
+                yield other
+
+    @cached_property
+    def conditional(self) -> list[Step]:
+        """The steps that lines of the config take only for some requests."""
+        return [step for step in self.steps if getattr(step, "place", None) and step.when != ALWAYS]
+
     def elsewhere(self) -> Iterator["Passage"]:
         """The same route with other request targets, those that conditions of its steps look for."""
-        conditions = (when for step in self.steps if step.place and (when := getattr(step, "when", None)) != ALWAYS)
-        tests = [each for when in conditions for each in parts(when) if isinstance(each, Test)]
+        tests = [each for step in self.conditional for each in parts(step.when) if isinstance(each, Test)]
         on_paths = [test for test in tests if made_of(test.value) & _PATHS and test.how in _BEGINNINGS]
         found = (_BEGINNING.match(text) for test in on_paths for text in test.texts)
         paths = [match[1] for match in found if match]
@@ -317,18 +343,27 @@ def made_of(value: object) -> set[Subject]:
     return {each.subject for each in parts(value) if isinstance(each, Of)}
 
 
-def _open_route(route: Route) -> Route:
-    return replace(route, steps=_open(route.steps), limits=())
+_Way = TypeVar("_Way", Listener, Route)
 
 
-def _open(steps: tuple[Step, ...]) -> tuple[Step, ...]:
-    """The steps without authentications and the answers that they give."""
-    gates = {step.place for step in steps if isinstance(step, Gate)}
-    return tuple(
-        step
-        for step in steps
-        if not isinstance(step, Gate) and not (isinstance(step, Answer) and step.place and step.place in gates)
-    )
+def _open(way: _Way, *, holding: bool = False) -> _Way:
+    """A listener or a route without size limits, authentications and the answers that they give.
+
+    What holds a request back for ever stays where `holding`.
+    """
+    gates = {step.place for step in way.steps if isinstance(step, Gate) and step.place}
+    return replace(way, steps=tuple(step for step in way.steps if not _shuts(step, gates, holding)), limits=())
+
+
+def _shuts(step: Step, gates: set[Line], holding: bool) -> bool:  # noqa: FBT001  as above
+    match step:
+        case Gate():
+            return True
+        case Answer():
+            return step.place in gates
+        case Stall():
+            return not holding
+    return False
 
 
 def _by_name(headers: tuple[Header, ...]) -> dict[str, list[str]]:

@@ -49,8 +49,7 @@ Good (envoy):
 
 from collections.abc import Iterator
 
-from wsprobe.inspection import ConfigFinding, Handling
-from wsprobe.lb.model import Stall
+from wsprobe.inspection import ConfigFinding
 from wsprobe.parts import Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
 from wsprobe.rules.config._pages import ENVOY, TRAEFIK
@@ -73,10 +72,8 @@ _FIX = {
 
 def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
     """One where a filter holds an upgrade back for ever."""
-    if intent.level is Level.NOT or passage.handling is not Handling.HANGS or passage.plain.request is None:
-        return
-    stall = passage.ended_by
-    if isinstance(stall, Stall):
+    stall = passage.stalled_by
+    if stall and intent.level is not Level.NOT:
         yield RULE.finding(
             passage,
             f"An upgrade gets no answer here: {stall.why}.",

@@ -22,7 +22,7 @@ Good (nginx):
 
 from collections.abc import Iterator
 
-from wsprobe.inspection import ConfigFinding, Handling
+from wsprobe.inspection import ConfigFinding
 from wsprobe.parts import Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
 from wsprobe.rules.config._pages import NGINX_WEBSOCKET, REQUEST_HEADERS
@@ -41,7 +41,7 @@ _TOLD = frozenset({"close", "keep-alive"})
 
 def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
     """One where the upstream gets Upgrade without a Connection that names it."""
-    if intent.level is Level.NOT or passage.handling is not Handling.PASSED:
+    if intent.level is Level.NOT or not passage.passes:
         return
     values = passage.arrived("Connection")
     if values is None or any("upgrade" in value.lower() for value in values):

@@ -48,11 +48,17 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
         if values and changed and not any(sent in value for sent in passage.sent(name) for value in values):
             cause = passage.cause(changed[-1])
             elsewhere = sorted(made_of(cause.value) & FROM_ELSEWHERE) if cause else []
-            said = f" by one made from the {elsewhere[0]}" if elsewhere else ""
+            made = f" by one made from the {elsewhere[0]}" if elsewhere else ""
+            edited = cause is not None and cause.op is Op.REPLACE
+            told = (
+                "changed: the upstream gets another value than it sent"
+                if edited
+                else (f"replaced{made}: the upstream never sees the one that it sent")
+            )
             yield RULE.finding(
                 passage,
-                f"{name} of the client is replaced{said}: the upstream never sees the one that it sent.",
-                severity=Severity.NOTE if elsewhere else severity(intent, name),
+                f"{name} of the client is {told}.",
+                severity=Severity.NOTE if elsewhere else Severity.WARNING if edited else severity(intent, name),
                 place=changed[-1].place,
                 related=[passage.where],
                 header=name,

@@ -17,7 +17,7 @@ Good (apache):
 
 from collections.abc import Iterator
 
-from wsprobe.inspection import ConfigFinding, Handling
+from wsprobe.inspection import ConfigFinding
 from wsprobe.lb.model import Named
 from wsprobe.parts import Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
@@ -38,7 +38,7 @@ _OF_THE_UPGRADE = ("sec-websocket-", "upgrade", "connection")
 
 def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
     """One for each edit of a header of the handshake that a 101 does not get; others on a 101 harm nobody."""
-    if intent.level is Level.NOT or passage.handling is not Handling.PASSED:
+    if intent.level is Level.NOT or not passage.passes:
         return
     for edit in passage.route.response:
         names = edit.which.names if isinstance(edit.which, Named) and edit.place and not edit.effective else ()

@@ -1,8 +1,8 @@
 """The credential is larger than what the proxy takes in a header.
 
 Tokens with groups or many claims have 8 KB and more; the limits are 8 KB in nginx and Apache, 16 KB in HAProxy, 60 KB
-in Envoy. The proxy answers 400 or 431 and the upstream never sees the upgrade. `--token-size OCTETS` says how large the
-largest one is.
+in Envoy. The proxy answers 400 or 431 and the upstream never sees the upgrade. `--bearer-file` and `-H` give a token of
+which only the size counts here.
 
 Bad (nginx):
     server {

@@ -25,7 +25,7 @@ Good (nginx):
 import re
 from collections.abc import Iterator
 
-from wsprobe.inspection import ConfigFinding, Handling
+from wsprobe.inspection import ConfigFinding
 from wsprobe.parts import Severity
 from wsprobe.patterns import lazy
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
@@ -56,14 +56,14 @@ _ADDRESS = lazy(r"[\d.]+(?::\d+)?|\[[0-9a-f:.]+\](?::\d+)?|localhost(?::\d+)?", 
 
 def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
     """One where Host is another one, and nothing else tells the upstream the client's."""
-    if intent.level < Level.LIKELY or passage.handling is not Handling.PASSED:
+    if intent.level < Level.LIKELY or not passage.passes:
         return
     host, arrived = passage.sent("Host")[0], passage.arrived("Host")
     if not arrived or not arrived[0] or _same(arrived[0], host):
         return
     changed, told = passage.changes("Host"), _told_elsewhere(passage, host)
     place = changed[-1].place if changed else None
-    if place is None and (told or _ADDRESS.fullmatch(arrived[0])):
+    if place is None and (told or _ADDRESS.fullmatch(arrived[0]) or _lost(passage)):
         return  # the default for an upstream that is written as an address: nothing says that it matters here
     unless = " and does not read X-Forwarded-Host, which has it" if told else ""
     yield RULE.finding(
@@ -75,6 +75,13 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
         related=[passage.where],
         header="Host",
         fix=_FIX.get(passage.config.kind),
+    )
+
+
+def _lost(passage: Passage) -> bool:
+    """Whether a line around the route sets Host, and lines of the route have it lost: that is told as such."""
+    return any(
+        "host" in {name.lower() for name in getattr(each.edit.which, "names", ())} for each in passage.route.lost
     )
 
 

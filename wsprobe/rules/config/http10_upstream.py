@@ -21,7 +21,7 @@ Good (nginx):
 
 from collections.abc import Iterator
 
-from wsprobe.inspection import ConfigFinding, Handling
+from wsprobe.inspection import ConfigFinding
 from wsprobe.parts import Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
 from wsprobe.rules.config._pages import NGINX_PROXY
@@ -39,7 +39,7 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
     upstream = passage.route.upstream
     if upstream is None or upstream.protocol != "http/1.0":
         return
-    if intent.level is Level.NOT or passage.handling is not Handling.PASSED:
+    if intent.level is Level.NOT or not passage.passes:
         return
     default = upstream.protocol_place is None
     version = f" That is the default of nginx < 1.29.7; {passage.config.version} was assumed."

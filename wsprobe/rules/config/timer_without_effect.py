@@ -19,7 +19,7 @@ Good (apache):
 from collections.abc import Iterator
 
 from wsprobe.durations import seconds
-from wsprobe.inspection import ConfigFinding, Handling, Timer
+from wsprobe.inspection import ConfigFinding, Timer
 from wsprobe.parts import Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
 from wsprobe.rules.config._pages import APACHE, CADDY_OPTIONS, ENVOY_TIMEOUTS, HAPROXY, NGINX_PROXY, TRAEFIK
@@ -55,7 +55,7 @@ _SERVES = {"haproxy": "timeout tunnel"}
 
 def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
     """One for each line whose timer does not apply to an upgraded connection."""
-    if intent.level < Level.LIKELY or passage.handling is not Handling.PASSED:
+    if intent.level < Level.LIKELY or not passage.passes:
         return
     applying = passage.timers(Timer.IDLE)
     first = applying[0] if applying else None

@@ -45,7 +45,7 @@ Good (haproxy):
 from collections.abc import Iterator
 
 from wsprobe.inspection import ConfigFinding, Handling
-from wsprobe.lb.model import Answer, Spoil
+from wsprobe.lb.model import Spoil
 from wsprobe.parts import Line, Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
 from wsprobe.rules.config._pages import APACHE, CADDY_PROXY, ENVOY_UPGRADES, HAPROXY, NGINX_WEBSOCKET, TRAEFIK
@@ -86,8 +86,7 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
     match passage.handling:
         case Handling.DROPPED if not any(_about_upgrade(lost.edit.which) for lost in passage.route.lost):
             yield from _dropped(passage, intent)
-        case Handling.REFUSED if isinstance(passage.ended_by, Answer) and passage.plain.request:
-            answer = passage.ended_by
+        case Handling.REFUSED if (answer := passage.ended_by) and passage.plain.request:
             yield RULE.finding(
                 passage,
                 f"An upgrade is answered with {answer.status or 'an error'} and does not reach the upstream "
@@ -141,7 +140,7 @@ def _http2(passage: Passage) -> bool:
 def _set_for_nobody(passage: Passage) -> Line | None:
     """The line that sets a header of the request on a route that leads to no upstream."""
     answer = passage.ended_by
-    written = (answer.place if isinstance(answer, Answer) else None, *(edit.place for edit in passage.edits))
+    written = (answer.place if answer else None, *(edit.place for edit in passage.edits))
     return next((line for line in written if line and line.text.startswith(_SETS)), None)
 
 
