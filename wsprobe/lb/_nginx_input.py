@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from wsprobe.lb._nginx_grammar import Directive
 from wsprobe.lb._nginx_scope import Scope
-from wsprobe.lb._nginx_values import Around, Values
+from wsprobe.lb._nginx_values import Around, Values, names_in
 from wsprobe.lb.expressions import ALWAYS, Condition, How, Of, Subject, Test, both, has
 from wsprobe.lb.model import Edit, Like, Named, Op, Step
 
@@ -28,6 +28,22 @@ def input_edits(scope: Scope, values: Values, around: Around) -> Iterator[Step]:
                 if replaces and name.lower() == "cookie":
                     # The module stops altogether where there is no Cookie to be replaced.
                     alive = both(alive, Test(Of(Subject.HEADER, "cookie", original=True), How.EXISTS))
+
+
+def evaluated(blocks: tuple[Scope | None, ...], values: Values) -> tuple[frozenset[str], frozenset[str]]:
+    """The variables that the rewriting of these blocks surely asks for, and those that it may ask for.
+
+    nginx keeps the value of a variable from the first time it is asked for: an edit that comes later changes nothing.
+    """
+    sure: set[str] = set()
+    perhaps: set[str] = set()
+    for scope in blocks:
+        for each in scope.directives if scope else ():
+            if each.name in {"set", "if"}:
+                sure.update(name for arg in each.args for name in names_in(arg))
+            for inner in (each, *(each.block or ())) if each.name in {"if", "rewrite"} else ():
+                perhaps.update(name for arg in inner.args for name in names_in(arg))
+    return values.asked_by(sure), values.asked_by(perhaps) - values.asked_by(sure)
 
 
 def _options(each: Directive) -> tuple[list[Condition], bool, list[str]]:

@@ -8,8 +8,7 @@ from wsprobe.frozen import dataclass
 from wsprobe.lb._nginx_grammar import Directive
 from wsprobe.lb._nginx_rewrite import LEFT, REWRITTEN, said
 from wsprobe.lb._nginx_scope import Scope
-from wsprobe.lb._nginx_values import TEXT_EMPTY, Around, Values
-from wsprobe.lb._paths import PathForm
+from wsprobe.lb._nginx_values import TEXT_EMPTY, Around, Values, sent
 from wsprobe.lb.expressions import (
     ALWAYS,
     Captured,
@@ -28,7 +27,6 @@ from wsprobe.lb.expressions import (
     Undecided,
     Value,
     Without,
-    Written,
 )
 from wsprobe.lb.model import Answer, Assign, Edit, Every, Lost, Method, Named, Op, Opaque, Retarget, Step, Upstream
 from wsprobe.parts import Line
@@ -250,11 +248,11 @@ class Passing:
             escaped = OneOf(
                 (_ESCAPED, said(REWRITTEN)),
             )
-            sent = Cases(((escaped, Written(rest, PathForm.ENCODED)),), rest)
+            written = Cases(((escaped, sent(rest)),), rest)
             query = Of(Subject.QUERY)
             arguments = Cases(((Test(query, How.REGEX, (".",)), Join((Text("?"), query))),), TEXT_EMPTY)
             when: Condition = Not(said(LEFT)) if self.rewrites else ALWAYS
-            value = Join((Text(to.uri), sent, arguments))
+            value = Join((Text(to.uri), written, arguments))
             yield Retarget(value=value, when=when, place=self.directive.place)
 
 

@@ -5,8 +5,7 @@ from dataclasses import field, replace
 
 from wsprobe.frozen import dataclass
 from wsprobe.lb._nginx_grammar import Directive
-from wsprobe.lb._nginx_values import TEXT_EMPTY, Around, Values, group_names, names_in
-from wsprobe.lb._paths import PathForm
+from wsprobe.lb._nginx_values import TEXT_EMPTY, Around, Values, group_names, names_in, sent
 from wsprobe.lb.expressions import (
     ALWAYS,
     Captured,
@@ -22,7 +21,6 @@ from wsprobe.lb.expressions import (
     Text,
     Undecided,
     Value,
-    Written,
     both,
 )
 from wsprobe.lb.model import Answer, Assign, Method, Reroute, Retarget, Spoil, Step
@@ -180,7 +178,7 @@ class Rewriting:
             if query and not query.endswith("?"):
                 more = Cases(((Test(old, How.REGEX, (".",)), Join((Text("&"), old))),), TEXT_EMPTY)
                 kept = Join((kept, more))
-        return Join((Written(self.value(path), PathForm.ENCODED), kept))
+        return Join((sent(self.value(path)), kept))
 
     def _break(self, each: Directive, guard: Condition) -> None:
         if self.rewrites:

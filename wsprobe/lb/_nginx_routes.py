@@ -1,7 +1,7 @@
 """One route for each location of a server, and for each `if` of it that changes who answers."""
 
 from collections.abc import Iterator
-from dataclasses import field
+from dataclasses import field, replace
 
 from wsprobe.frozen import dataclass
 from wsprobe.inspection import Problem
@@ -9,7 +9,7 @@ from wsprobe.lb._nginx_access import SCRIPTS, Access
 from wsprobe.lb._nginx_grammar import Directive
 from wsprobe.lb._nginx_head import dropped, limits
 from wsprobe.lb._nginx_input import NAMES as INPUT
-from wsprobe.lb._nginx_input import input_edits
+from wsprobe.lb._nginx_input import evaluated, input_edits
 from wsprobe.lb._nginx_match import Place, modifier, ordered, sample
 from wsprobe.lb._nginx_proxy import Passing, unread_include
 from wsprobe.lb._nginx_response import response
@@ -252,8 +252,12 @@ class Rest:
     @property
     def around(self) -> Around:
         """What variables stand for; headers are those that the client sent where nothing edits them before."""
-        plain = not self.scope.nearest(*INPUT) and not self.scope.nearest(*SCRIPTS)
-        return self.server.around(self.scope, original=plain)
+        edited = bool(self.scope.nearest(*INPUT))
+        around = self.server.around(self.scope, original=not edited and not self.scope.nearest(*SCRIPTS))
+        if not edited:
+            return around
+        kept, doubtful = evaluated((self.server.scope, self.scope, self.scope.parent), self.server.values)
+        return replace(around, kept=kept, doubtful=doubtful)
 
     def handler(self) -> Directive | None:
         """Who answers: the directive of the block itself; an `if` or limit_except has it from its location."""

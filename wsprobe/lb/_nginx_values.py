@@ -6,6 +6,7 @@ from dataclasses import field, replace
 
 from wsprobe.frozen import dataclass
 from wsprobe.lb._nginx_grammar import Directive
+from wsprobe.lb._paths import PathForm
 from wsprobe.lb.expressions import (
     Captured,
     Cased,
@@ -14,14 +15,19 @@ from wsprobe.lb.expressions import (
     How,
     Join,
     Lines,
+    Not,
     Of,
     Or,
+    Piece,
     Subject,
+    Substituted,
     Test,
     Text,
     Undecided,
     Value,
     Without,
+    Written,
+    both,
 )
 from wsprobe.patterns import lazy
 
@@ -36,8 +42,34 @@ PATH = Of(Subject.PATH)
 
 _HTTPS = Test(Of(Subject.SCHEME), How.EQUALS, ("https",))
 _QUERY = Of(Subject.QUERY)
-HOST = Cased(Without(Of(Subject.HOST, original=True), suffix="."))
-"""The host that a request names, as nginx compares it."""
+_TARGET = Of(Subject.TARGET, original=True)
+_ROOTED = Test(_TARGET, How.PREFIX, ("/",))
+_SCHEME = r"\A[A-Za-z][A-Za-z0-9+.-]*://"
+_SENT_HOST = Of(Subject.HEADER, "host", original=True)
+_AUTHORITY = Cases(((Not(_ROOTED), Or(Captured(_TARGET, rf"{_SCHEME}([^/?#]*)", "1"), _SENT_HOST)),), _SENT_HOST)
+_BRACKETS = Captured(_AUTHORITY, r"\A(\[[^\]]*\])", "1")
+HOST = Cased(
+    Without(Cases(((Test(_AUTHORITY, How.PREFIX, ("[",)), _BRACKETS),), Piece(_AUTHORITY, ":", 1)), suffix=".")
+)
+"""The host that a request names, as nginx compares it; one in the request target comes before that of the header."""
+
+REQUEST_URI = Cases(((_ROOTED, _TARGET),), Or(Substituted(_TARGET, rf"{_SCHEME}[^/?#]*", ""), Text("/")))
+"""The request target as it was sent, without the scheme and host that it may begin with."""
+
+_RAW = Of(Subject.RAW_PATH, original=True)
+_OCTETS = Test(_RAW, How.CONTAINS, tuple(f"%{digit}" for digit in "89abcdef"), ignore_case=True)
+_UTF8 = (
+    r"\A(?:[^%]|%[0-7][0-9a-f]|%[cd][0-9a-f]%[89ab][0-9a-f]|%e[0-9a-f](?:%[89ab][0-9a-f]){2}"
+    r"|%f[0-7](?:%[89ab][0-9a-f]){3})*\Z"
+)
+_NO_TEXT = both(_OCTETS, Not(Test(_RAW, How.REGEX, (_UTF8,), ignore_case=True)))
+
+
+def sent(path: Value) -> Value:
+    """A path as it is sent on, escaped; what is no text in UTF-8 is not followed through its decoding."""
+    odd = Undecided("the path", "the path has octets that are no text in UTF-8")
+    return Cases(((_NO_TEXT, odd),), Written(path, PathForm.ENCODED))
+
 
 _BASIC = Test(Of(Subject.HEADER, "authorization", original=True), How.PREFIX, ("basic ",), ignore_case=True)
 
@@ -47,7 +79,7 @@ def _when_https(name: str) -> Value:
 
 
 _BUILTIN: dict[str, Value] = {
-    "request_uri": Of(Subject.TARGET, original=True),
+    "request_uri": REQUEST_URI,
     "args": Or(_QUERY, TEXT_EMPTY),
     "query_string": Or(_QUERY, TEXT_EMPTY),
     "is_args": Cases(((Test(_QUERY, How.REGEX, (".",)), Text("?")),), TEXT_EMPTY),
@@ -75,6 +107,7 @@ _BUILTIN: dict[str, Value] = {
     "empty": TEXT_EMPTY,
 }
 _MAP_WORDS = frozenset({"hostnames", "volatile"})
+_OF_HEADERS = ("http_", "cookie_", "proxy_add_x_")
 _OF_UPSTREAM = ("upstream_", "sent_http_", "sent_trailer_", "trailer_")
 _DECIDED_LATER = """
     binary_remote_addr body_bytes_sent bytes_sent connection connection_requests connection_time content_length
@@ -94,13 +127,16 @@ class Around:
     """What a block knows of variables: `names` are those that stand for something there (server_name, proxy_host).
 
     `path` is the URI as locations and patterns see it. `original` says that headers are looked at as the client sent
-    them, `underscores` that names with one are kept.
+    them, `underscores` that names with one are kept; `kept` are variables that nginx has from before, and `doubtful`
+    those that it may have from before.
     """
 
     names: Mapping[str, Value] = field(default_factory=dict)
     path: Value = PATH
     original: bool = False
     underscores: bool = False
+    kept: frozenset[str] = frozenset()
+    doubtful: frozenset[str] = frozenset()
 
     def knowing(self, **names: Value) -> "Around":
         """The same with more names."""
@@ -139,18 +175,26 @@ class Values:
 
     def variable(self, name: str, around: Around) -> Value:
         """What a variable stands for."""
-        if name in self.scripts:
-            return Undecided(f"${name}", self.scripts[name])
+        if why := self._unknown(name, around):
+            return Undecided(f"${name}", why)
+        if name in around.kept:
+            around = replace(around, original=True)
         if name in self.maps:
             return self._map(name, around)
         if name in self.assigned or name.isdigit():
             return around.names.get(name, Of(Subject.VARIABLE, name))
         if name in {"uri", "document_uri"}:
-            return around.path
+            odd = Undecided(f"${name}", "the path has octets that are not ASCII")
+            return Cases(((_OCTETS, odd),), around.path)
         known = {"host": Or(HOST, around.names.get("server_name", TEXT_EMPTY)), **_BUILTIN, **around.names}
         if name == "proxy_add_x_forwarded_for":
             return self._forwarded_for(around)
         return known[name] if name in known else self._of_family(name, around)
+
+    def _unknown(self, name: str, around: Around) -> str | None:
+        if name in around.doubtful and any(asked.startswith(_OF_HEADERS) for asked in self.asked_by({name})):
+            return f"${name} may have been asked for before a header was edited"
+        return self.scripts.get(name)
 
     def _of_family(self, name: str, around: Around) -> Value:
         """A variable whose name says what it is about."""
@@ -185,6 +229,18 @@ class Values:
         separator = "; " if name == "cookie" else ", "
         lines = Lines.JOINED if joined else Lines.FIRST
         return Of(Subject.HEADER, name, original=around.original, lines=lines, separator=separator)
+
+    def asked_by(self, names: set[str]) -> frozenset[str]:
+        """These variables, and those that their maps ask for."""
+        found: set[str] = set()
+        waiting = list(names)
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found.add(name)
+                entries = (self.maps[name], *(self.maps[name].block or ())) if name in self.maps else ()
+                waiting += [asked for each in entries for arg in each.args for asked in names_in(arg)]
+        return frozenset(found)
 
     def real_address(self, trusted: list[str]) -> Value:
         """The client's address where the real_ip module takes it from a header of trusted clients."""
