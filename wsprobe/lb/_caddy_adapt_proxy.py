@@ -21,6 +21,9 @@ _TEMPLATE = re.compile(r"\$\{\w+\}|<[A-Za-z][\w .-]*>|(?<![A-Za-z0-9%])%[A-Za-z_
 
 _TRANSPORT = frozenset({"dial_timeout", "response_header_timeout", "read_timeout", "write_timeout"})
 _TLS = frozenset({"tls", "tls_insecure_skip_verify", "tls_server_name", "tls_client_auth", "tls_trust_pool"})
+RESPONSES = ("handle_response", "replace_status")
+"""What handles the response of an upstream."""
+
 _HARMLESS = frozenset(
     {
         "lb_policy",
@@ -49,13 +52,10 @@ _HARMLESS = frozenset(
         "unhealthy_request_count",
         "flush_interval",
         "request_buffers",
-        "response_buffers",
         "buffer_requests",
-        "buffer_responses",
         "max_buffer_size",
         "stream_close_delay",
         "verbose_logs",
-        "replace_status",
     }
 )
 """What changes nothing about a request that is an upgrade: which upstream gets it, and when it is asked again."""
@@ -135,7 +135,7 @@ class ProxyAdapter:
         read = self._LINES.get(entry.name)
         if read is not None:
             read(self, entry)
-        elif entry.name.startswith("@") or entry.name == "handle_response":
+        elif entry.name.startswith("@") or entry.name in RESPONSES:
             self.handled.append(entry)
         elif entry.name not in _HARMLESS:
             self.unread.append(entry)
@@ -154,9 +154,12 @@ class ProxyAdapter:
         for word in entry.args[:1]:
             rewrite["uri" if entry.name == "rewrite" else "method"] = Said(word.text, entry.place)
 
-    def _stream_timeout(self, entry: Entry) -> None:
+    def _value(self, entry: Entry) -> None:
         for word in entry.args[:1]:
             self.tree[Said(entry.name, entry.place)] = Said(word.text, entry.place)
+
+    def _buffer_responses(self, entry: Entry) -> None:
+        self.tree[Said("response_buffers", entry.place)] = Said("unlimited", entry.place)
 
     def _trusted_proxies(self, entry: Entry) -> None:
         self.tree.setdefault(Said(entry.name, entry.place), []).extend(said(word) for word in entry.args)
@@ -192,7 +195,9 @@ class ProxyAdapter:
         "transport": _transport,
         "rewrite": _rewrite,
         "method": _rewrite,
-        "stream_timeout": _stream_timeout,
+        "stream_timeout": _value,
+        "response_buffers": _value,
+        "buffer_responses": _buffer_responses,
         "trusted_proxies": _trusted_proxies,
         "dynamic": _dynamic,
     }

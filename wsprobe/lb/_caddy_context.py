@@ -30,11 +30,14 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One server at one point of its routes. `errors` are the routes for errors, the innermost first."""
+    """One server at one point of its routes.
+
+    `tls` is None where the environment decides it; `errors` are the routes for errors, the innermost first.
+    """
 
     version: tuple[int, ...]
     report: Report
-    tls: bool = False
+    tls: bool | None = False
     trusted: Condition = NEVER
     scope: Scope = field(default_factory=Scope)
     errors: tuple[tuple[Tree, ...], ...] = ()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cmp_to_key
 
-from wsprobe.lb._caddy_adapt_proxy import ProxyAdapter, forward_auth, header_op
+from wsprobe.lb._caddy_adapt_proxy import RESPONSES, ProxyAdapter, forward_auth, header_op
 from wsprobe.lb._caddy_blocks import Entry
 from wsprobe.lb._caddy_context import Report
 from wsprobe.lb._caddy_define import Defined, is_definition, pairs_of, said
@@ -40,7 +40,7 @@ class Adapter:
     report: Report
     version: tuple[int, ...]
     order: tuple[str, ...] = ORDER
-    groups: list[int] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
 
     def block(self, entries: tuple[Entry, ...], defined: Defined, *, ordered: bool = True) -> list[Tree]:
         """The directives of a block as routes: sorted, the exclusive ones in groups, equal matchers together."""
@@ -69,8 +69,9 @@ class Adapter:
     def _grouped(self, made: Sequence[tuple[str, Tree]]) -> list[Tree]:
         for name in _EXCLUSIVE:
             own = [each for directive, each in made if directive == name]
-            if len(own) > 1:
-                self.groups.append(len(self.groups))
+            # A rewrite is never put together with others: what follows may not match any more.
+            if len(own) > 1 or name == "rewrite":
+                self.groups.append(name)
                 for each in own:
                     each["group"] = Said(f"group{len(self.groups)}", None)
         return [each for _, each in made]
@@ -304,7 +305,7 @@ def _reverse_proxy(adapter: Adapter, entry: Entry, defined: Defined) -> list[Tre
     made = ProxyAdapter(rest)
     _unread(adapter, made.unread)
     tree = made.made()
-    responses = [each for each in made.handled if each.name == "handle_response"]
+    responses = [each for each in made.handled if each.name in RESPONSES]
     if responses:
         tree["handle_response"] = [_response_handler(adapter, each, made.handled, defined) for each in responses]
     return [route(entry.place, sets, tree)]
@@ -314,7 +315,9 @@ def _response_handler(adapter: Adapter, entry: Entry, named: list[Entry], define
     """`handle_response`, with the statuses that its matcher names; without one it takes every response."""
     routes = adapter.block(entry.inner, defined)
     pairs: list[tuple[str, object]] = [("routes", routes)]
-    if entry.args:
+    if entry.name == "replace_status" and entry.args:
+        pairs = [("status_code", said(entry.args[-1]))]
+    if entry.args and entry.args[0].text.startswith("@"):
         lines = [each for each in named if each.name == entry.args[0].text]
         codes = [said(word) for each in lines for word in _codes(each)]
         statuses = [Said(code.removesuffix("xx"), code.place) for code in codes]

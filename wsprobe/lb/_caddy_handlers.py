@@ -1,6 +1,7 @@
 """Caddy's handlers, each as the steps that it means: those that pass a request on, and those that end its way."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 from wsprobe.lb._caddy_context import Context, End, Pass
 from wsprobe.lb._caddy_headers import plain, request_edits
@@ -20,7 +21,7 @@ from wsprobe.lb.expressions import (
     both,
     header,
 )
-from wsprobe.lb.model import Answer, Assign, Edit, Effect, Gate, Named, Op, Opaque, Step
+from wsprobe.lb.model import Answer, Assign, Edit, Effect, Gate, Named, Op, Opaque, Spoil, Step
 
 Handled = Pass | End
 
@@ -44,15 +45,8 @@ def _nothing(_: Tree, __: Context) -> Pass:
 
 def _headers(handler: Tree, context: Context) -> Pass:
     steps = tuple(request_edits(handler.tree("request"), plain(context.scope)))
-    response = handler.tree("response")
-    edits = [edit for edit in request_edits(response, plain(context.scope)) if isinstance(edit, Edit)]
-    deferred = response is not None and (response.text("deferred") == "true" or "require" in response)
-    return Pass(steps=steps, response=tuple(_shown(edit, effective=not deferred) for edit in edits))
-
-
-def _shown(edit: Edit, *, effective: bool) -> Edit:
-    """An edit of the response; what waits for the response's head comes too late for a 101."""
-    return Edit(op=edit.op, which=edit.which, value=edit.value, place=edit.place, effective=effective)
+    found = request_edits(handler.tree("response"), plain(context.scope))
+    return Pass(steps=steps, response=tuple(edit for edit in found if isinstance(edit, Edit)))
 
 
 def _rewrite(handler: Tree, context: Context) -> Pass:
@@ -160,9 +154,38 @@ def _reverse_proxy(handler: Tree, context: Context) -> Handled:
     if transport is not None and transport.text("protocol") == "fastcgi":
         why = "FastCGI carries no WebSocket; its application answers"
         return End(place=handler.place, answer=Answer(status=None, why=why, place=handler.place))
-    ended = proxy(handler, context)
     gated = _forward_auth(handler, context)
-    return ended if gated is None else gated
+    if gated is not None:
+        return gated
+    ended = proxy(handler, context)
+    return replace(ended, steps=(*ended.steps, *_spoilt(handler, context)))
+
+
+def _spoilt(handler: Tree, context: Context) -> Iterator[Spoil]:
+    """What keeps a 101 of the upstream from the client: buffers, and responses that are handled."""
+    buffers = handler.text("response_buffers")
+    if buffers is not None and buffers != "0":
+        why = "response_buffers puts a buffer where the connection should be, so the client gets an empty 200"
+        yield Spoil(status=200, why=why, place=handler.where("response_buffers"))
+    for each in handler.trees("handle_response"):
+        if not _takes_101(each):
+            continue
+        handlers = [one for route in each.trees("routes") for one in route.trees("handle")]
+        names = {one.text("handler") for one in handlers}
+        status = each.text("status_code") or next((one.text("status_code") for one in handlers), None)
+        if "reverse_proxy" in names:
+            context.report.unknown("handle_response", "another upstream that is asked then is not read", each.place)
+        elif "copy_response" not in names and (handlers or status):
+            code = int(status) if status is not None and status.isdigit() else 200 if handlers else None
+            yield Spoil(status=code, why="the response is handled, also where it is a 101", place=each.place)
+        return
+
+
+def _takes_101(each: Tree) -> bool:
+    match = each.tree("match")
+    if match is None:
+        return True
+    return "headers" not in match and bool({"1", "101"} & set(match.texts("status_code")))
 
 
 def _forward_auth(handler: Tree, context: Context) -> Pass | None:

@@ -160,7 +160,7 @@ def _forwarded(handler: Tree, context: Context) -> Iterator[Step]:
     prior = Of(Subject.HEADER, "X-Forwarded-For", lines=Lines.JOINED)
     peer = Of(Subject.PEER)
     addresses: Value = Cases(((both(trusted, nonempty(prior)), Join((prior, Text(", "), peer))),), peer)
-    scheme = Text("https" if context.tls else "http")
+    scheme = Of(Subject.SCHEME) if context.tls is None else Text("https" if context.tls else "http")
     yield Edit(op=Op.SET, which=Named(("X-Forwarded-For",)), value=addresses)
     for name, value in (("X-Forwarded-Proto", scheme), ("X-Forwarded-Host", Join((Of(Subject.AUTHORITY),)))):
         last = Of(Subject.HEADER, name, lines=Lines.LAST)

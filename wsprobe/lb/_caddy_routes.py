@@ -7,7 +7,7 @@ match; the rest is asked in its steps.
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 
-from wsprobe.lb._caddy_context import Context, End
+from wsprobe.lb._caddy_context import Context, End, Pass, gate_of
 from wsprobe.lb._caddy_handlers import handled
 from wsprobe.lb._caddy_match import captures, label_of, matches_any, sample_of
 from wsprobe.lb._caddy_tree import Tree
@@ -44,26 +44,41 @@ class Way:
     place: Line | None = None
     sample: str | None = None
     host: str | None = None
+    changed: set[str] = field(default_factory=set)
+
+    def take(self, steps: Iterable[Step]) -> None:
+        """Takes steps, and keeps in mind what they change."""
+        for step in steps:
+            self.steps.append(step)
+            self.changed |= _changed(step)
+
+    def copy(self, steps: Iterable[Step] = ()) -> "Way":
+        """The same way, with more steps."""
+        way = replace(
+            self,
+            match=list(self.match),
+            steps=list(self.steps),
+            response=list(self.response),
+            changed=set(self.changed),
+        )
+        way.take(steps)
+        return way
 
     def branch(self, route: Tree, condition: Condition) -> "Way":
         """The way of those requests that a route matches."""
         sets = route.trees("match")
         label = route.label or label_of(sets)
         path, host = sample_of(sets)
-        way = Way(
-            match=list(self.match),
-            steps=list(self.steps),
-            response=list(self.response),
-            labels=(*self.labels, label) if label else self.labels,
-            place=route.place if label or self.place is None else self.place,
-            sample=path if path is not None else self.sample,
-            host=host if host is not None else self.host,
-        )
-        if condition != ALWAYS:
-            if _may_change(self.steps, condition):
-                way.steps.append(Only(when=condition, place=route.place))
-            else:
-                way.match.append(condition)
+        way = self.copy()
+        if label:
+            way.labels = (*self.labels, label)
+        if label or self.place is None:
+            way.place = route.place
+        way.sample, way.host = path or self.sample, host or self.host
+        if condition != ALWAYS and _depends(condition, self.changed):
+            way.steps.append(Only(when=condition, place=route.place))
+        elif condition != ALWAYS:
+            way.match.append(condition)
         return way
 
 
@@ -101,14 +116,14 @@ class Flattened:
         sets = route.trees("match")
         for name, value in captures(sets[0]) if len(sets) == 1 else ():
             if context.scope.caught:
-                inside.steps.append(Assign(name=name, value=value))
+                inside.take([Assign(name=name, value=value)])
         ended = self._handlers(route.trees("handle"), inside, context)
         if not ended and route.text("terminal") == "true":
             self._emit(inside, _silence(route.place, context))
             ended = True
         if ended:
             return condition == ALWAYS
-        way.steps += _guarded(inside.steps[begin:], condition, flag, context)
+        way.take(_guarded(inside.steps[begin:], condition, flag, context))
         way.response += inside.response[answered:]
         return False
 
@@ -131,9 +146,20 @@ class Flattened:
                 if isinstance(done, End):
                     self.end(way, done, context)
                     return True
-                way.steps += done.steps
+                self._refused(way, done, handler, context)
+                way.take(done.steps)
                 way.response += done.response
         return False
+
+    def _refused(self, way: Way, done: Pass, handler: Tree, context: Context) -> None:
+        """Where errors are handled, a request that an authentication refuses goes that way."""
+        gate = gate_of(done.steps)
+        if gate is None or gate.kind != "basic_auth" or not context.errors:
+            return
+        refusal = Answer(status=401, why="basic_auth refuses the request", place=gate.place)
+        left = Only(when=Not(gate.passes), place=gate.place)
+        failed = way.copy([left])
+        self.end(failed, End(place=handler.place, answer=refusal, failed=401), context)
 
     def _invoke(self, handler: Tree, way: Way, context: Context) -> bool:
         name = handler.text("name") or ""
@@ -162,7 +188,7 @@ class Flattened:
             Retarget(value=Of(Subject.TARGET, original=True)),
             Method(value=Of(Subject.METHOD, original=True)),
         ]
-        failed = replace(way, match=list(way.match), steps=[*way.steps, *restored], response=list(way.response))
+        failed = way.copy(restored)
         if not self.run(context.errors[0], failed, inner):
             self.end(failed, end, inner)
 
@@ -233,24 +259,30 @@ def _when(step: Step, condition: Condition) -> Step:
 # What a condition looks at, and what steps change.
 
 
-def _may_change(steps: list[Step], condition: Condition) -> bool:
-    looked_at = _looked_at(condition)
-    return any(_changes(step, looked_at) for step in steps)
+_ANY_HEADER = "any header"
 
 
-def _changes(step: Step, looked_at: frozenset[str]) -> bool:
+def _changed(step: Step) -> set[str]:
+    """What a step changes, in the words of `_looked_at`."""
     match step:
         case Retarget():
-            return "target" in looked_at
+            return {"target"}
         case Method():
-            return "method" in looked_at
+            return {"method"}
         case Assign():
-            return f"variable {step.name}" in looked_at
+            return {f"variable {step.name}"}
         case Edit(which=Named(names=names)) | Opaque(names=names) if names:
-            return any(name.lower() in looked_at for name in names)
+            return {name.lower() for name in names}
         case Edit() | Opaque():
-            return any(" " not in each for each in looked_at - {"target", "method"})
-    return False
+            return {_ANY_HEADER}
+    return set()
+
+
+def _depends(condition: Condition, changed: set[str]) -> bool:
+    """Whether a condition looks at what was changed."""
+    looked_at = _looked_at(condition)
+    headers = {each for each in looked_at if " " not in each} - {"target", "method"}
+    return bool(looked_at & changed or (headers and _ANY_HEADER in changed))
 
 
 _PARTS = {

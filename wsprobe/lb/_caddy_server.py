@@ -10,7 +10,7 @@ from wsprobe.lb._caddy_match import captures, networks
 from wsprobe.lb._caddy_rewrite import ESCAPED_PATH, KEPT_QUERY
 from wsprobe.lb._caddy_routes import Flattened, Way
 from wsprobe.lb._caddy_tree import Said, Tree
-from wsprobe.lb._caddy_values import Scope, has_placeholder, nonempty
+from wsprobe.lb._caddy_values import Scope, nonempty
 from wsprobe.lb.expressions import (
     ALWAYS,
     NEVER,
@@ -114,7 +114,7 @@ class _Server:
         context = Context(
             version=self.version,
             report=self.report,
-            tls=tls,
+            tls=tls if all(bind.port for bind in binds) else None,
             trusted=trusted,
             scope=replace(self.scope, known={"http.vars.client_ip": client}),
             errors=(errors,) if errors else (),
@@ -132,7 +132,7 @@ class _Server:
         return Listener(
             label=label,
             place=self.tree.place,
-            binds=tuple(replace(bind, tls=tls) for bind in binds),
+            binds=tuple(replace(bind, tls=each) for bind in binds for each in ({tls} if bind.port else {True, False})),
             steps=tuple(_received(context)),
             routes=tuple(replace(route, timeouts=(*route.timeouts, *timers)) for route in flattened.routes),
             limits=(self._limit(),),
@@ -179,16 +179,15 @@ class _Server:
 
 def _binds(listen: Said) -> Iterator[Bind]:
     found = _ADDRESS.match(listen)
-    if has_placeholder(listen) or not found:
-        yield Bind(address=str(listen))
+    if not found or not found["port"]:
+        yield Bind(address=found["host"].strip("[]") if found else "")
         return
     if (found["network"] or "tcp").startswith(("udp", "unix", "fd")):
         return
-    host = found["host"].strip("[]")
-    first = int(found["port"] or 0)
+    first = int(found["port"])
     last = min(int(found["last"] or first), first + MAX_PORTS)
     for port in range(first, last + 1):
-        yield Bind(address=host, port=port or None)
+        yield Bind(address=found["host"].strip("[]"), port=port)
 
 
 def is_tls(server: Tree, http: Tree, binds: tuple[Bind, ...]) -> bool:

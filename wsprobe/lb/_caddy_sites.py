@@ -140,11 +140,15 @@ def _addresses(entry: Entry) -> Iterator[Address]:
         text = word.text.removesuffix(",")
         not_a_template(word)
         if text and (found := _ADDRESS.match(text)):
-            host = found["host"].strip("[]").lower()
+            host = found["host"].strip("[]")
+            host = host if "{" in host else host.lower()
             yield Address(word, found["scheme"] or "", host, found["port"] or "", found["path"] or "")
 
 
 def _port(address: Address, options: Options) -> str:
+    """The port of an address; what the environment may tell as well is not known."""
+    if address.unsure and not address.port and not address.scheme:
+        return address.host
     if address.port:
         return address.port
     return options.http_port if address.scheme == "http" else options.https_port
@@ -182,6 +186,8 @@ def _by_address(sites: list[Site], options: Options) -> list[tuple[tuple[str, ..
 def _server(listens: tuple[str, ...], members: list[Site], options: Options, adapter: Adapter, file: Caddyfile) -> Tree:
     place = members[0].entry.place
     tree = Tree(place, [("listen", [Said(each, place) for each in listens])])
+    if any("{" in each for each in listens):
+        tree.label = ", ".join(address.word.text for site in members for address in site.addresses)
     ordered = sorted(members, key=_specificity)
     tree["routes"] = [_site_route(site, adapter) for site in ordered]
     errors = [error for site in ordered if (error := _site_errors(site, adapter))]
