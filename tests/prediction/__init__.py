@@ -172,7 +172,9 @@ def _in_request(prediction: Prediction, received: Received) -> Iterator[str]:
 
 def _same(said: list[str] | None, was: list[str] | None) -> bool:
     """Whether values are the same: one that was received has a character an octet, one from a config is UTF-8."""
-    return said == was or (said is not None and was == [value.encode().decode("latin-1") for value in said])
+    if said is None or was is None or len(said) != len(was):
+        return said is was
+    return all(one in {value, value.encode().decode("latin-1")} for value, one in zip(said, was, strict=True))
 
 
 def grouped(headers: Iterable[Header]) -> dict[str, list[str]]:

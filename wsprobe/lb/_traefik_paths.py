@@ -31,6 +31,10 @@ _DECODED = Written(RAW_PATH, PathForm.DECODED)
 _GET = Test(Of(Subject.METHOD), How.EQUALS, ("GET",))
 _REFERENCE = re.compile(r"\$(?:\$|\{(\w+)\}|(\w+))")
 _NO_ESCAPE = "%(?![0-9A-Fa-f]{2})"
+# What makes Go keep a path as it was written: an escape that none was needed for, or a character that needs one.
+_RAW = r"[^A-Za-z0-9\-._~$&+,/:;=@%]|%(?:[0-9A-F]?[a-f]|24|26|2[B-F]|3[0-9ABD]|4[0-9A-F]|5[0-9AF]|6[1-9A-F]|7[0-9AE])"
+# Go replaces nothing where nothing is found right behind what it has replaced.
+_NOT_ABUTTING = r"(?:(?<=\G[\s\S]+)|(?<![\s\S]))"
 _UNCLEAN = r"//|/\.\.?(?:/|$)"
 _CHANGED = "changed path"
 _PORTS = {"https": "443", "http": "80"}
@@ -52,8 +56,8 @@ def replacement(text: str, wanted: str) -> str:
 
 
 def _octets(text: str) -> str:
-    """A text as a path that was received has it: a character an octet."""
-    return text.encode().decode("latin-1")
+    """A text as a path that was received has it: a character an octet, and no question mark, which ends a path."""
+    return text.encode().decode("latin-1").replace("?", "%3F")
 
 
 def _checked(setting: Setting, text: str) -> str:
@@ -71,8 +75,10 @@ def add_prefix(setting: Setting, chain: Chain) -> None:
     if not prefix:
         raise DisabledError("addPrefix has no prefix", setting.place)
     prefix = prefix if prefix.startswith("/") else f"/{prefix}"
-    plain = written(PathForm.QUOTED, prefix) == prefix
-    whole: Value = Join((Text(prefix), RAW_PATH)) if plain else Written(Join((Text(prefix), _DECODED)), PathForm.QUOTED)
+    whole: Value = Join((Text(_octets(prefix)), RAW_PATH))
+    if written(PathForm.QUOTED, prefix) != prefix:
+        quoted = Written(Join((Text(prefix), _DECODED)), PathForm.QUOTED)
+        whole = quoted if "%" in prefix else Cases(((Test(RAW_PATH, How.REGEX, (_RAW,)), whole),), quoted)
     chain.steps.append(Retarget(value=with_query(whole), place=_at(setting, "prefix")))
 
 
@@ -130,8 +136,7 @@ def replace_path(setting: Setting, chain: Chain) -> None:
     if re.search(_NO_ESCAPE, path):
         chain.steps.append(Answer(status=500, why="replacePath has an escape that is none", place=place))
     chain.steps.append(Edit(op=Op.ADD, which=Named(("X-Replaced-Path",)), value=RAW_PATH, place=place))
-    whole = with_query(Text(written(PathForm.ESCAPED, _octets(path))))
-    chain.steps.append(Retarget(value=whole, place=place))
+    chain.steps.append(Retarget(value=with_query(Text(_octets(path))), place=place))
 
 
 def replace_path_regex(setting: Setting, chain: Chain) -> None:
@@ -143,15 +148,15 @@ def replace_path_regex(setting: Setting, chain: Chain) -> None:
         return
     place = _at(setting, "regex")
     when = Test(RAW_PATH, How.REGEX, (found,))
-    changed = Substituted(RAW_PATH, found, _octets(replacement(text, wanted)), all=True)
+    changed = Substituted(RAW_PATH, f"(?:{found}){_NOT_ABUTTING}", _octets(replacement(text, wanted)), all=True)
     broken = both(when, Test(changed, How.REGEX, (_NO_ESCAPE,)))
     unclean = both(when, Test(changed, How.REGEX, (_UNCLEAN,)))
     chain.steps.extend(
         (
-            Answer(status=400, why="replacePathRegex makes a path that is not clean", when=unclean, place=place),
             Answer(status=500, why="replacePathRegex makes an escape that is none", when=broken, place=place),
+            Answer(status=400, why="replacePathRegex makes a path that is not clean", when=unclean, place=place),
             Edit(op=Op.ADD, which=Named(("X-Replaced-Path",)), value=RAW_PATH, when=when, place=place),
-            Retarget(value=with_query(Written(changed, PathForm.ESCAPED)), when=when, place=place),
+            Retarget(value=with_query(changed), when=when, place=place),
         )
     )
 

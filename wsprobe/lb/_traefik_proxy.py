@@ -77,6 +77,7 @@ _ENCODED = {
 }
 
 RAW_PATH = Of(Subject.RAW_PATH)
+ESCAPED_PATH = Written(RAW_PATH, PathForm.ESCAPED)
 QUERY = Of(Subject.QUERY)
 _CONNECTION = header("Connection", Lines.JOINED)
 
@@ -88,7 +89,11 @@ def _filled(name: str) -> Condition:
 
 def _token(name: str, word: str) -> Condition:
     """Whether a list has a member (RFC 9110, 5.6.1)."""
-    return Test(header(name, Lines.JOINED), How.REGEX, (rf"(?:^|,)[ \t]*{word}[ \t]*(?:,|$)",), ignore_case=True)
+    return Test(header(name, Lines.JOINED), How.REGEX, (_member(word),), ignore_case=True)
+
+
+def _member(word: str) -> str:
+    return rf"(?:^|,)[ \t]*{word}[ \t]*(?:,|$)"
 
 
 _ASKS = both(_token("Connection", "upgrade"), _filled("Upgrade"))
@@ -171,6 +176,10 @@ def _refusals() -> Iterator[Step]:
     }
     for why, when in bad.items():
         yield Answer(status=400, why=why, when=when)
+    expects = both(
+        _filled("Expect"), Not(Test(header("Expect"), How.REGEX, (_member("100-continue"),), ignore_case=True))
+    )
+    yield Answer(status=417, why="an expectation that Go's server does not know", when=expects)
     options = both(Test(Of(Subject.METHOD), How.EQUALS, ("OPTIONS",)), Test(Of(Subject.TARGET), How.EQUALS, ("*",)))
     yield Answer(status=200, why="OPTIONS * is about the server itself", when=options)
     authority = Substituted(Of(Subject.TARGET), r"^[^:]*://([^/?]*).*$", r"\1")
@@ -196,11 +205,14 @@ def _aliases(entry: Entry) -> Iterator[Step]:
 
 
 def _target(entry: Entry) -> Iterator[Step]:
-    """The target as Traefik goes on with it: normalised, cleaned, and its semicolons taken for ampersands."""
-    path: Value = Written(Written(RAW_PATH, PathForm.UNRESERVED), PathForm.ESCAPED)
+    """The target as Traefik goes on with it: normalised, cleaned, and its semicolons taken for ampersands.
+
+    What a path cannot hold is escaped at the end only: middlewares see and tell what Go calls the raw path.
+    """
+    path: Value = Written(RAW_PATH, PathForm.UNRESERVED)
     sanitized = entry.option("http", "sanitizePath")
     if not (sanitized and sanitized.text and sanitized.text.lower() == "false"):
-        path = Written(path, PathForm.CLEAN)
+        path = Written(Written(path, PathForm.ESCAPED), PathForm.CLEAN)
     encodes = bool(entry.setting and entry.setting.flag("http", "encodeQuerySemicolons"))
     query = Substituted(QUERY, ";", "%3B" if encodes else "&", all=True)
     place = sanitized.place if sanitized else entry.place("http", "encodeQuerySemicolons")
@@ -213,7 +225,7 @@ def denied(setting: Setting, *, default: bool) -> Iterator[Step]:
     if codes:
         pattern = f"%(?:{'|'.join(codes)})"
         why = "an encoded character in the path that is not allowed"
-        yield Answer(status=400, why=why, when=Test(RAW_PATH, How.REGEX, (pattern,)), place=setting.place)
+        yield Answer(status=400, why=why, when=Test(ESCAPED_PATH, How.REGEX, (pattern,)), place=setting.place)
 
 
 def _encoded(entry: Entry) -> Iterator[Step]:
@@ -266,13 +278,13 @@ def _nominated(entry: Entry) -> Iterator[Step]:
         yield Edit(op=Op.SET, which=Named(("Connection",)), value=Cases(((_ASKS, Text("Upgrade")),)))
 
 
-def leaving(*, appended: bool, host: Value | None, host_place: Line | None) -> Iterator[Step]:
+def leaving(*, appended: bool, host: Value, passed: bool, place: Line | None) -> Iterator[Step]:
     """What Go's proxy makes of a request before it sends it. `appended` is whether X-Forwarded-For gets the client.
 
-    `host` is the Host of the upstream, where it is set.
+    `host` is that of the upstream, which a request gets that has none, or unless the client's is `passed`.
     """
     # One that offers h2c is taken for no upgrade, whatever else it offers.
-    old = Test(header("Upgrade"), How.REGEX, (r"(?:^|,)[ \t]*h2c[ \t]*(?:,|$)",), ignore_case=True)
+    old = Test(header("Upgrade"), How.REGEX, (_member("h2c"),), ignore_case=True)
     asks = both(_ASKS, Not(old))
     odd = both(asks, Not(Test(header("Upgrade"), How.EQUALS, ("websocket",), ignore_case=True)))
     why = "the upstream switches to another protocol than Upgrade says"
@@ -287,8 +299,10 @@ def leaving(*, appended: bool, host: Value | None, host_place: Line | None) -> I
     if appended:
         yield Edit(op=Op.JOIN, which=Named(("X-Forwarded-For",)))
         yield Edit(op=Op.APPEND, which=Named(("X-Forwarded-For",)), value=Of(Subject.PEER))
-    if host is not None:
-        yield Edit(op=Op.SET, which=Named(("Host",)), value=host, place=host_place)
+    if passed:
+        yield Edit(op=Op.SET, which=Named(("Host",)), value=host, when=Not(_filled("Host")))
+    else:
+        yield Edit(op=Op.SET, which=Named(("Host",)), value=host, place=place)
     yield from _sent()
 
 

@@ -10,7 +10,7 @@ from wsprobe.lb import _traefik_services as services
 from wsprobe.lb._traefik_chain import Chain, DisabledError
 from wsprobe.lb._traefik_middlewares import Scope, build
 from wsprobe.lb._traefik_paths import redirection
-from wsprobe.lb._traefik_proxy import Entry, entering, leaving, limits
+from wsprobe.lb._traefik_proxy import Entry, entering, limits
 from wsprobe.lb._traefik_rule import HOST, UNKNOWN, Rule, RuleError, parsed
 from wsprobe.lb._traefik_tree import Setting
 from wsprobe.lb.expressions import Condition, How, Not, OneOf, Test, Undecided, both
@@ -195,12 +195,8 @@ class Reading:
         if target.unsure:
             chain.steps.append(Opaque(why=target.unsure, names=("Host",), place=target.place))
             chain.notes.append(target.unsure)
-        chain.steps.extend(services.joined(target))
-        host, host_place = services.host(target)
-        appends = chain.appended and not (
-            entry.setting and entry.setting.flag("forwardedHeaders", "notAppendXForwardedFor")
-        )
-        chain.steps.extend(leaving(appended=appends, host=host, host_place=host_place))
+        kept = entry.setting is not None and entry.setting.flag("forwardedHeaders", "notAppendXForwardedFor")
+        chain.steps.extend(services.sent(target, appended=chain.appended and not kept))
         self.unread += [each for each in chain.unread if each not in self.unread]
         return Route(
             label=f"{router.name}: {router.label}",

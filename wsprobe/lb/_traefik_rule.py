@@ -30,7 +30,7 @@ UNKNOWN = "\0"
 """What stands in a rule for something that nobody can tell."""
 
 HOST = Cased(Of(Subject.HOST))
-ROUTED = Written(Of(Subject.RAW_PATH), PathForm.UNLESS_RESERVED)
+ROUTED = Written(Written(Of(Subject.RAW_PATH), PathForm.ESCAPED), PathForm.UNLESS_RESERVED)
 """The path that rules look at: decoded, but for what would divide a URL."""
 
 _TOKEN = re.compile(
@@ -347,10 +347,12 @@ def _v2_query(values: list[str]) -> Rule:
 def _v2_pair(key: str, equals: str, value: str) -> Condition:
     if not equals:
         raise RuleError("Query without a =")
-    if value and "{" not in value:
-        return _in_query(key, value)
     given = f"=(?:{_template(value, '.*')})" if value else "(?:=[^&]*)?"
-    return Test(Of(Subject.QUERY), How.REGEX, (f"(?:^|&){_encoded(key)}{given}(?:&|$)",))
+    given = f"={_encoded(value)}" if value and "{" not in value else given
+    name = _encoded(key)
+    # Of a parameter that stands several times, v2 looks at the first one only.
+    first = f"^(?:(?!{name}(?:[=&]|$))[^&]*&)*{name}{given}(?:&|$)"
+    return Test(Of(Subject.QUERY), How.REGEX, (first,))
 
 
 def _several(matcher: Matcher, most: int | None = 1, least: int = 1) -> Matcher:

@@ -9,10 +9,10 @@ from wsprobe.inspection import Timeout, Timer
 from wsprobe.lb._paths import PathForm, written
 from wsprobe.lb._traefik_chain import Chain, DisabledError
 from wsprobe.lb._traefik_middlewares import Scope, qualified
-from wsprobe.lb._traefik_proxy import RAW_PATH, Entry, with_query
+from wsprobe.lb._traefik_proxy import ESCAPED_PATH, Entry, leaving, with_query
 from wsprobe.lb._traefik_tree import Setting
 from wsprobe.lb.expressions import ALWAYS, Join, Substituted, Text, Undecided, Value
-from wsprobe.lb.model import Answer, Retarget, Upstream
+from wsprobe.lb.model import Answer, Retarget, Step, Upstream
 from wsprobe.parts import Line
 
 MAX_NESTED = 50
@@ -41,8 +41,9 @@ class Server:
     scheme: str
     place: Line
     path: str = ""
-    host: Value | None = None
-    host_place: Line | None = None
+    host: Value
+    passes: bool
+    passes_place: Line
     transport: Setting | None = None
 
 
@@ -124,16 +125,15 @@ def _server(each: Setting, url: Setting, balancer: Setting, transport: Setting |
     except ValueError:
         raise DisabledError("the url of a server is none", url.place) from None
     address = parts.netloc.rpartition("@")[2]
-    passes = balancer.flag("passHostHeader", default=True)
     why = url.unsure or ("it is the address of a container" if each.flag("container") else "")
-    host: Value | None = None if passes else Undecided("Host", why) if why else Text(address)
     return Server(
         address=address,
         scheme=parts.scheme.lower() or "http",
         place=url.place,
         path=parts.path if each.flag("preservePath") else "",
-        host=host,
-        host_place=(balancer.get("passHostHeader") or balancer).place,
+        host=Undecided("Host", why) if why else Text(address),
+        passes=balancer.flag("passHostHeader", default=True),
+        passes_place=(balancer.get("passHostHeader") or balancer).place,
         transport=transport,
     )
 
@@ -183,13 +183,18 @@ def upstream(target: Target) -> Upstream | None:
     )
 
 
-def host(target: Target) -> tuple[Value | None, Line | None]:
-    """The Host that the servers get in place of the client's, and the line that says so."""
-    hosts = list(dict.fromkeys(server.host for server in target.servers))
-    if not hosts or hosts == [None]:
-        return None, None
-    place = next(server.host_place for server in target.servers if server.host is not None)
-    return (hosts[0] if len(hosts) == 1 else Undecided("Host", "the servers have different names")), place
+def sent(target: Target, *, appended: bool) -> Iterator[Step]:
+    """The last steps of a route: what is sent to its servers, and under which name."""
+    servers = target.servers
+    hosts = list(dict.fromkeys(server.host for server in servers))
+    host = hosts[0] if len(hosts) == 1 else Undecided("Host", "the servers have different names")
+    passed = {server.passes for server in servers} or {True}
+    if len(passed) > 1:
+        host = Undecided("Host", "some of the servers get the client's, others their own")
+    place = next((server.passes_place for server in servers if not server.passes), None)
+    yield Retarget(value=with_query(ESCAPED_PATH))
+    yield from joined(target)
+    yield from leaving(appended=appended, host=host, passed=passed == {True}, place=place)
 
 
 def joined(target: Target) -> Iterator[Retarget]:
@@ -200,7 +205,7 @@ def joined(target: Target) -> Iterator[Retarget]:
         yield Retarget(value=unsure, when=ALWAYS, place=found[0][1])
     elif found and found[0][0].strip("/"):
         path = written(PathForm.QUOTED, found[0][0].rstrip("/"))
-        rooted = Substituted(Substituted(RAW_PATH, r"\A\*\Z", "%2A"), r"\A/?", "/")
+        rooted = Substituted(Substituted(ESCAPED_PATH, r"\A\*\Z", "%2A"), r"\A/?", "/")
         yield Retarget(value=with_query(Join((Text(path), rooted))), place=found[0][1])
 
 
