@@ -36,8 +36,6 @@ ASKS_WEBSOCKET = Test(
 )
 _HAS_BODY = OneOf((Test(header("Content-Length"), How.REGEX, ("[1-9]",)), has("Transfer-Encoding")))
 _TARGET = Of(Subject.TARGET)
-_ABSOLUTE = Test(_TARGET, How.REGEX, (r"^[A-Za-z][A-Za-z0-9+.-]*://",))
-_CONNECT = Test(Of(Subject.METHOD), How.EQUALS, ("CONNECT",))
 _ONE_ZERO = Test(Of(Subject.VERSION), How.EQUALS, ("HTTP/1.0",))
 
 _ASKED = "the client asked for an upgrade"
@@ -61,14 +59,11 @@ def entering(proxy: Proxy) -> Iterator[Step]:
     """What comes before all rules."""
     if proxy.option("accept-invalid-http-request") is None:
         wrong = Test(_TARGET, How.REGEX, (r"[^\x21-\x7e]|#",))
-        no_form = Not(
-            OneOf((Test(_TARGET, How.PREFIX, ("/",)), Test(_TARGET, How.EQUALS, ("*",)), _ABSOLUTE, _CONNECT))
-        )
-        yield Answer(status=400, why="the request target is not valid", when=OneOf((wrong, no_form)))
-    other = both(
-        _ABSOLUTE, has("Host"), Undecided("Host", "whether Host is that of the request target is not followed")
-    )
-    yield Answer(status=400, why="Host is not that of the request target", when=other)
+        yield Answer(status=400, why="the request target is not valid", when=wrong)
+    # What begins with neither is taken for a target with a host in it (RFC 9112, 3.2.2 and 3.2.3).
+    absolute = Not(OneOf((Test(_TARGET, How.PREFIX, ("/",)), Test(_TARGET, How.EQUALS, ("*",)))))
+    other = Undecided("Host", "whether Host is that of the request target is not followed")
+    yield Answer(status=400, why="Host is not that of the request target", when=both(absolute, has("Host"), other))
     names = Test(Of(Subject.NAMES), How.REGEX, (r"[^!#$%&'*+.^_`|~0-9A-Za-z\n-]|^\n|\n\n",))
     yield Answer(status=400, why="the name of a header is not valid", when=names)
     yield Answer(status=400, why="two Host headers that differ", when=both(_several("Host"), _differing("Host")))

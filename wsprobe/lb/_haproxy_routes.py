@@ -110,9 +110,9 @@ class Routes:
     def _common(self, proxy: Proxy, lists: dict[str, list[Condition]], scope: Scope) -> Iterator[Step]:
         """What a frontend and a backend do alike in HTTP mode."""
         yield from http.waiting(proxy)
-        yield from http.restricted(proxy)
         yield from self._rules(proxy, "http-request", lists, scope)
         yield from (of_old(line) for line in proxy.all(*REMOVED_RULES))
+        yield from http.restricted(proxy)
         yield from _statistics(proxy)
         yield from self._redirects(proxy, lists, scope)
 
@@ -378,4 +378,6 @@ def _statistics(proxy: Proxy) -> Iterator[Step]:
         yield Gate(
             kind="stats auth", header="Authorization", effect=Effect.READS, passes=passes, when=asked, place=place
         )
+    posted = both(asked, Test(METHOD, How.EQUALS, ("POST",)))
+    yield Answer(status=303, why="a command to the statistics page", when=posted, place=place)
     yield Answer(status=200, why="the statistics page", when=asked, place=place)
