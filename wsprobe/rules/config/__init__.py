@@ -123,10 +123,11 @@ def _of(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
 
 
 def _merged(found: list[ConfigFinding]) -> Iterator[ConfigFinding]:
-    """The findings by place; those of one rule, line and header as one, with the words of the gravest."""
+    """The findings by place; those of one rule, place and header as one, with the words of the gravest."""
 
-    def key(finding: ConfigFinding) -> tuple[str, int, str, str]:
-        return finding.place.path, finding.place.line, finding.rule, (finding.header or "").lower()
+    def key(finding: ConfigFinding) -> tuple[str, int, int, str, str]:
+        place = finding.place
+        return place.path, place.line, place.column, finding.rule, (finding.header or "").lower()
 
     for _, group in groupby(sorted(found, key=lambda each: (key(each), _ORDER.index(each.severity))), key):
         same = list(group)

@@ -26,9 +26,9 @@ from collections.abc import Iterator
 
 from wsprobe.inspection import ConfigFinding
 from wsprobe.lb.model import Effect, Gate
-from wsprobe.parts import Line, Severity
+from wsprobe.parts import Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
-from wsprobe.rules.config._credentials import consumed, severity
+from wsprobe.rules.config._credentials import consumed, severity, taking
 from wsprobe.rules.config._pages import APACHE, ENVOY, NGINX_PROXY, TRAEFIK
 from wsprobe.rules.config._passage import credentials
 
@@ -64,7 +64,8 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
 
 def _taken(passage: Passage, intent: Intent, name: str, gate: Gate) -> ConfigFinding:
     gone = passage.arrived(name) == []
-    after = _edited_after(passage, name, gate)
+    edit = taking(passage, name, gate)
+    after = edit.place if edit else None
     if gate.effect is Effect.REPLACES:
         said = (
             f"{gate.kind} puts what its service answers in place of {name}; without one there, the upstream gets none."
@@ -80,9 +81,3 @@ def _taken(passage: Passage, intent: Intent, name: str, gate: Gate) -> ConfigFin
         header=name,
         fix=_FIX.get(gate.kind, f"Make it pass {name} on."),
     )
-
-
-def _edited_after(passage: Passage, name: str, gate: Gate) -> Line | None:
-    """The line by which the authentication edits the header; None where it does so by default."""
-    after = passage.steps[passage.steps.index(gate) :]
-    return next((edit.place for edit in passage.written(name) if edit in after), None)

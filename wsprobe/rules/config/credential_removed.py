@@ -64,7 +64,7 @@ from wsprobe.inspection import Change, ConfigFinding, HeaderEdit
 from wsprobe.lb.model import Edit, Every, Nominated, Op
 from wsprobe.parts import Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
-from wsprobe.rules.config._credentials import FROM_ELSEWHERE, PASS_ON, consumed, severity
+from wsprobe.rules.config._credentials import FROM_ELSEWHERE, PASS_ON, severity, told_as_consumed
 from wsprobe.rules.config._pages import REQUEST_HEADERS
 from wsprobe.rules.config._passage import credentials, made_of
 
@@ -76,13 +76,14 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
     if intent.level is Level.NOT:
         return
     for name in credentials(passage):
-        if consumed(passage, name):
-            continue
         by = passage.lost_by(name)
         edit = passage.cause(by) if by else None
+        doubt = passage.doubt(name)
+        if told_as_consumed(passage, name, by.place if by else doubt.place if doubt else None):
+            continue
         if by and by.place and not (edit and isinstance(edit.which, Every | Nominated)):
             yield _removed(passage, intent, name, by, edit)
-        elif (doubt := passage.doubt(name)) and doubt.place:
+        elif doubt and doubt.place:
             yield from _maybe(passage, intent, name)
 
 

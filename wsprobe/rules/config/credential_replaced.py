@@ -27,7 +27,7 @@ from wsprobe.inspection import Change, ConfigFinding
 from wsprobe.lb.model import Op
 from wsprobe.parts import Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
-from wsprobe.rules.config._credentials import FROM_ELSEWHERE, consumed, severity
+from wsprobe.rules.config._credentials import FROM_ELSEWHERE, severity, told_as_consumed
 from wsprobe.rules.config._pages import REQUEST_HEADERS
 from wsprobe.rules.config._passage import made_of
 
@@ -41,10 +41,13 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
     if intent.level is Level.NOT:
         return
     for name in ("Authorization", "Cookie", *passage.asked.headers):
-        if not passage.sent(name) or consumed(passage, name):
+        if not passage.sent(name):
             continue
         values = passage.arrived(name)
         changed = [edit for edit in passage.changes(name) if edit.place and edit.kind is Change.CHANGED]
+        doubt = passage.doubt(name)
+        if told_as_consumed(passage, name, changed[-1].place if changed else doubt.place if doubt else None):
+            continue
         if values and changed and not any(sent in value for sent in passage.sent(name) for value in values):
             cause = passage.cause(changed[-1])
             elsewhere = sorted(made_of(cause.value) & FROM_ELSEWHERE) if cause else []
@@ -64,7 +67,7 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
                 header=name,
                 fix="Delete the line, or limit it to routes without WebSockets.",
             )
-        elif (doubt := passage.doubt(name)) and doubt.place:
+        elif doubt and doubt.place:
             edits = [edit for edit in passage.written(name) if edit.place == doubt.place and edit.op in _SETS]
             if edits:
                 yield RULE.finding(

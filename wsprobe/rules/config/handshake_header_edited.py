@@ -62,7 +62,9 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
     """One for each header of the handshake that a line edits, on the request or on the 101."""
     if intent.level is Level.NOT or passage.prediction.request is None:
         return
-    for name in HANDSHAKE:
+    upstream = passage.route.upstream
+    anew = upstream is not None and upstream.protocol in {"h2", "h2c"}  # HTTP/2 has another handshake (RFC 8441, 5)
+    for name in () if anew else HANDSHAKE:
         changed = [change for change in passage.changes(name) if change.place and change.kind is not Change.ADDED]
         if changed and passage.arrived(name) != passage.sent(name) and not _all(passage, changed[-1]):
             yield _found(passage, name, changed[-1].kind is Change.REMOVED, changed[-1], "")
