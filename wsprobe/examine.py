@@ -28,7 +28,7 @@ from wsprobe.lb.model import Config, Edit, Gate, Limit, Listener, Named, Op, Rou
 from wsprobe.lb.predict import Request, predict, steps_of
 from wsprobe.lb.source import Source
 from wsprobe.parts import Severity
-from wsprobe.rules.config import Asked, Passage, judge
+from wsprobe.rules.config import Asked, Passage, judge, opened
 from wsprobe.rules.config import names as rule_names
 from wsprobe.rules.config import text as rule_text
 from wsprobe.silences import NAMES as SILENCE_RULES
@@ -137,10 +137,10 @@ def _config_view(config: Config) -> ConfigView:
 
 def _routes(config: Config, asked: Asked) -> Iterator[RouteView]:
     for listener in config.listeners:
+        way = opened(listener)
         for route in listener.routes:
             looked = _all_headers(listener, route, asked)
-            passage = Passage(config=config, listener=listener, route=route, asked=looked)
-            yield _view(passage)
+            yield _view(Passage(config=config, listener=listener, route=route, asked=looked, way=way))
 
 
 def _view(passage: Passage) -> RouteView:

@@ -493,7 +493,14 @@ def _over(conditions: Iterable[Condition], view: View, *, decides: bool) -> bool
     return unsure or not decides
 
 
+_MANY = frozenset({Subject.HEADER, Subject.COOKIE, Subject.VARIABLE, Subject.PARAMETER})
+"""Parts of a request that are asked for by name."""
+
+
 def _tested(test: Test, view: View) -> bool | Unsure:
+    if isinstance(test.value, Of) and test.value.subject not in _MANY:  # the matches of most routes
+        text = view.part(test.value.subject, original=test.value.original)
+        return _passes(test, text) if isinstance(text, str) else text or False
     texts = _values(test.value, view)
     return texts if isinstance(texts, Unsure) else _any(_passes(test, text) for text in texts)
 
@@ -562,14 +569,14 @@ def _passes(test: Test, text: str) -> bool | Unsure:  # noqa: PLR0911  one branc
         case How.NETWORK:
             return any(_lies_in(text, network) for network in test.texts)
     compared = text.lower() if test.ignore_case else text
-    wanted = [each.lower() if test.ignore_case else each for each in test.texts]
+    wanted = tuple(each.lower() for each in test.texts) if test.ignore_case else test.texts
     match test.how:
         case How.EQUALS:
             return compared in wanted
         case How.PREFIX:
-            return compared.startswith(tuple(wanted))
+            return compared.startswith(wanted)
         case How.SUFFIX:
-            return compared.endswith(tuple(wanted))
+            return compared.endswith(wanted)
         case How.CONTAINS:
             return any(each in compared for each in wanted)
 

@@ -8,6 +8,7 @@ import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import field, replace
+from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
 from wsprobe.frozen import dataclass
@@ -39,6 +40,8 @@ from wsprobe.lb.model import (
     Step,
 )
 from wsprobe.parts import Header, Line, Message
+
+_OF_TARGET = frozenset({Subject.TARGET, Subject.PATH, Subject.RAW_PATH, Subject.QUERY})
 
 MAX_REROUTES = 10
 """How often a route is chosen anew for one request; a proxy that does not stop there itself answers 500."""
@@ -226,6 +229,10 @@ class Run:
     def part(self, subject: Subject, *, original: bool) -> str | Unsure | None:  # noqa: PLR0911  one branch a part
         """Any other part of the request."""
         request = self.request
+        if subject in _OF_TARGET:
+            if self.target_unsure and not original:
+                return self.target_unsure
+            return _of_target(subject, request.target if original else self.target)
         match subject:
             case Subject.METHOD:
                 return request.method if original else self.method_unsure or self.method
@@ -249,10 +256,7 @@ class Run:
                     Subject.MACHINE: request.machine,
                 }[subject]
                 return Unsure(f"the {subject} is not known here") if known is None else str(known)
-        if self.target_unsure and not original:
-            return self.target_unsure
-        target = request.target if original else self.target
-        return _of_target(subject, target)
+        raise ValueError(subject)  # what has a name is asked for by it
 
     def _doubt(self, name: str) -> Unknown | None:
         if name in self.unsure:
@@ -632,6 +636,7 @@ def _host(authority: str) -> str:
     return host if colon and port.isdigit() else authority
 
 
+@lru_cache(maxsize=4096)  # the matches of all routes ask for the path of one request
 def _of_target(subject: Subject, target: str) -> str | None:
     if "://" in target and not target.startswith("/"):  # the absolute form (RFC 9112, 3.2.2)
         slash = target.find("/", target.index("://") + 3)

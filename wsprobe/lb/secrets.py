@@ -14,6 +14,7 @@ from wsprobe.credentials import SCHEMES, is_secret_name
 from wsprobe.freetext import Span, find_tokens, is_prose
 from wsprobe.lb.expressions import How, Of, Subject, Test, Text
 from wsprobe.lb.model import Config, Edit, Named, Op
+from wsprobe.parts import Line
 
 # Each pattern with texts of which one has to be there, in lower case: most lines have none, and then it is not even
 # compiled, which would cost more than all else that a small config takes.
@@ -126,6 +127,7 @@ _LITERAL = r"[A-Za-z0-9+/_=~.!@#*&^%-]{3,}"
 _FILE = r"(?:/[\w.-]+)+\.(?:pem|key|crt|txt|json|conf|htpasswd|lua|js)|/(?:etc|run|var|usr|opt|srv|home)/\S*"
 _DURATION = r"\d{1,4}(?:ms|[smhdkg]|[km]b)?"
 _BLOCK_KEY = r"(\s*)[\"']?(?:- )?[\"']?(\w+)[\"']?\s*:\s*[|>][+-]?\d?\s*"
+_LEAVES = (str, int, float, Line, type(None))
 _SUSPECT = re.compile(
     r"(?i:passw|pwd|passphrase|auth-pass|secret|token|key|auth|cookie|sess|credential|bearer|basic|ticket|jwt|signature"
     r"|csrf|xsrf|hmac|saml|assertion|oidc|principal|client-?cert|user|otp|inline_?|setenv|\benv\s)|PASS|eyJ|@|\$2|\$apr1"
@@ -174,10 +176,16 @@ def of_model(config: Config) -> Iterator[str]:
         part = waiting.pop()
         if isinstance(part, tuple):
             waiting += part
-        elif is_dataclass(part) and id(part) not in seen:
+        elif not isinstance(part, _LEAVES) and id(part) not in seen:
             seen.add(id(part))
             yield from _literals(part)
-            waiting += [getattr(part, field.name) for field in fields(part)]
+            kind: type = type(part)
+            waiting += [getattr(part, name) for name in _names(kind)]
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()
 
 
 def harmless(value: str) -> bool:
