@@ -54,6 +54,7 @@ class Goal:
 PLAIN, ADDON = "mitmdump, websocket=false", "mitmdump, addon"
 TRACE, SMALLEST = "wsprobe trace", "smallest aiohttp script"
 HELP, EXPLAIN, PYTHON = "wsprobe --help", "wsprobe explain 1011", "python -c pass"
+INSPECT = "wsprobe inspect nginx.conf"
 
 GOALS = [
     Goal("echo", "relay: echoes/s, of HAProxy's", "echo_rate", "wsprobe", "haproxy", "≥", 0.9),
@@ -69,6 +70,7 @@ GOALS = [
     Goal("startup", f"`{TRACE}`, of the {SMALLEST}'s time", "time", TRACE, SMALLEST, "≤", 1.3),
     Goal("startup", f"`{HELP}`, of the time of `{PYTHON}`", "time", HELP, PYTHON, "≤", 5),
     Goal("startup", f"`{EXPLAIN}`, of the time of `{PYTHON}`", "time", EXPLAIN, PYTHON, "≤", 5),
+    Goal("startup", f"`{INSPECT}`, of the time of `{PYTHON}`", "time", INSPECT, PYTHON, "≤", 8),
 ]
 
 HEADINGS = {

@@ -8,19 +8,25 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import wsprobe
-from bench.figures import EXPLAIN, HELP, PYTHON, SMALLEST, TRACE
+from bench.figures import EXPLAIN, HELP, INSPECT, PYTHON, SMALLEST, TRACE
 from bench.programs import Unmeasured, pinned, program
 from bench.traffic import Bench, left_out_on_failure, say
 
 # One-off processes are noisier than a second of traffic and cheap: many more rounds.
 RUNS_PER_ROUND = 4
+CONFIG = Path(__file__).with_name("nginx.conf")
 SCRIPT = Path(__file__).with_name("smallest.py")
 
 
 def _commands(bench: Bench) -> dict[str, list[str]]:
     url = f"ws://127.0.0.1:{bench.origin}/close"
     commands = {PYTHON: [sys.executable, "-c", "pass"], SMALLEST: [sys.executable, str(SCRIPT), url]}
-    wsprobe = {HELP: ["--help"], EXPLAIN: ["explain", "1011"], TRACE: ["trace", url, "--format", "json"]}
+    wsprobe = {
+        HELP: ["--help"],
+        EXPLAIN: ["explain", "1011"],
+        INSPECT: ["inspect", str(CONFIG)],
+        TRACE: ["trace", url, "--format", "json"],
+    }
     for name, arguments in wsprobe.items():
         with left_out_on_failure(bench, name):
             commands[name] = [program("wsprobe"), *arguments]

@@ -112,13 +112,31 @@ def test_what_runs_inside_mitmproxy_needs_the_standard_library_and_mitmproxy_alo
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_command_pays_only_for_what_it_uses(words: list[str], unpaid: set[str]) -> None:
+    assert not unpaid & loaded_by(words)
+
+
+def test_an_inspection_pays_for_one_reader_and_no_record_of_a_trace(tmp_path: Path) -> None:
+    config = tmp_path / "nginx.conf"
+    config.write_text("server {\n location /ws {\n  proxy_pass http://app;\n  proxy_set_header Host $host;\n }\n}\n")
+    loaded = loaded_by(["inspect", str(config)])
+    assert "wsprobe.lb.nginx" in loaded
+    assert not loaded & {"asyncio", "aiohttp", "rich", "structlog", "jwt", "ssl", "yaml", "regex", "json"}
+    assert not loaded & {"html", "shutil", "subprocess", "yarl", "crossplane", "wsprobe.model", "wsprobe.redact"}
+    readers = {"apache", "caddy", "envoy", "haproxy", "traefik"}
+    assert not [
+        name for name in loaded if name.startswith("wsprobe.lb.") and set(name.split(".")[2].split("_")) & readers
+    ]
+
+
+def loaded_by(words: list[str]) -> set[str]:
+    """The modules that a command imports."""
     code = (
         "import sys\nfrom wsprobe.cli import main\n"
         f"try:\n main({words!r})\nexcept SystemExit:\n pass\n"
         "print('\\n'.join(sys.modules), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not unpaid & set(done.stderr.split())
+    return set(done.stderr.split())
 
 
 def test_the_package_itself_imports_nothing() -> None:

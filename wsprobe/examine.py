@@ -28,7 +28,7 @@ from wsprobe.lb.model import Config, Edit, Gate, Limit, Listener, Named, Op, Rou
 from wsprobe.lb.predict import Request, predict, steps_of
 from wsprobe.lb.source import Source
 from wsprobe.parts import Severity
-from wsprobe.rules.config import Asked, Passage, judge, opened
+from wsprobe.rules.config import Asked, Passage, judge
 from wsprobe.rules.config import names as rule_names
 from wsprobe.rules.config import text as rule_text
 from wsprobe.silences import NAMES as SILENCE_RULES
@@ -137,10 +137,9 @@ def _config_view(config: Config) -> ConfigView:
 
 def _routes(config: Config, asked: Asked) -> Iterator[RouteView]:
     for listener in config.listeners:
-        way = opened(listener)
         for route in listener.routes:
             looked = _all_headers(listener, route, asked)
-            yield _view(Passage(config=config, listener=listener, route=route, asked=looked, way=way))
+            yield _view(Passage(config=config, listener=listener, route=route, asked=looked))
 
 
 def _view(passage: Passage) -> RouteView:
@@ -197,11 +196,15 @@ def _limit(limit: Limit) -> Remark:
 
 
 def _predicted(configs: Sequence[Config], request: Request | None) -> tuple[Prediction | None, tuple[Problem, ...]]:
-    """What becomes of the request in the config that takes it; a problem where several do."""
+    """What becomes of the request in the config that leads it somewhere, else in the one that takes it at all.
+
+    A problem where several do.
+    """
     if request is None or not configs:
         return None, ()
     found = [predict(config, request) for config in configs]
-    taking = found if len(found) == 1 else [one for one in found if one.route is not None]
+    leading = [one for one in found if one.reached is not False and one.route is not None]
+    taking = found if len(found) == 1 else leading or [one for one in found if one.route is not None]
     if len(taking) == 1:
         one = taking[0]
         return replace(one, timeouts=tuple(map(_timeout, one.timeouts))), ()

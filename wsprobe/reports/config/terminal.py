@@ -48,9 +48,8 @@ def render(inspection: Inspection, *, width: int = 100, colour: bool = False) ->
         _config(page, config, inspection)
         own = [finding for finding in left if finding.place.path in config.files]
         left = [finding for finding in left if finding not in own]
-        for finding in own:
-            page.blank()
-            _finding(page, finding)
+        _findings(page, own)
+    _findings(page, left)
     _silenced(page, inspection)
     if inspection.prediction:
         page.blank()
@@ -69,8 +68,8 @@ def _config(page: Page, config: ConfigView, inspection: Inspection) -> None:
     page.blank()
     told = f" assumed: --lb-version {config.kind}=VERSION says another" if config.assumed else ""
     files = f", {len(config.files)} files" if len(config.files) > 1 else ""
-    name = fitted(config.path, page.width)
-    page.beside([(name, "bold")], (f"{config.kind} {fitted(config.version, 20)}{told}{files}", "dim"), under=2)
+    read_as = fitted(f"{config.kind} {config.version}{files}{told}", page.width - 2)
+    page.beside([(fitted(config.path, page.width), "bold")], (read_as, "dim"), under=2)
     routes = [route for route in inspection.routes if route.config == config.path]
     for listener, group in groupby(routes[:_MOST_ROUTES], lambda route: route.listener):
         page.add(("  ", ""), (fitted(listener, page.width - 2), ""))
@@ -140,6 +139,12 @@ def _unread(page: Page, config: ConfigView, unread: Sequence[Unknown]) -> None:
 
 
 # The findings.
+
+
+def _findings(page: Page, findings: Sequence[ConfigFinding]) -> None:
+    for finding in findings:
+        page.blank()
+        _finding(page, finding)
 
 
 def _finding(page: Page, finding: ConfigFinding) -> None:

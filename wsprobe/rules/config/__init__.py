@@ -20,7 +20,7 @@ from wsprobe.rules.config._index import Index
 from wsprobe.rules.config._intent import Intent, Level, intent_elsewhere, intents
 from wsprobe.rules.config._passage import Asked, Passage
 
-__all__ = ["Asked", "ConfigRule", "Intent", "Level", "Passage", "judge", "load", "names", "opened", "text"]
+__all__ = ["Asked", "ConfigRule", "Intent", "Level", "Passage", "judge", "load", "names", "text"]
 
 _MOST_ROUTES = 3
 _ORDER = (Severity.ERROR, Severity.WARNING, Severity.NOTE)
