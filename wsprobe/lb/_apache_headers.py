@@ -6,6 +6,7 @@ from collections.abc import Callable
 from wsprobe.inspection import Unknown
 from wsprobe.lb._apache_expr import condition
 from wsprobe.lb._apache_grammar import Node, Parsed, undefined
+from wsprobe.lb._apache_preprocess import has
 from wsprobe.lb._apache_values import SECURE, all_of, env, header_text, interpolated, join, variable
 from wsprobe.lb.expressions import (
     ALWAYS,
@@ -23,7 +24,6 @@ from wsprobe.lb.expressions import (
     matches,
 )
 from wsprobe.lb.model import Assign, Edit, Named, Op, Stall, Step
-from wsprobe.model import Line
 
 _OPS = {
     "set": Op.SET,
@@ -66,14 +66,15 @@ def request_header(node: Node, parsed: Parsed, when: Condition, *, early: bool) 
     if (clause.lower() == "early") is not early:
         return None
     held = all_of(when, _clause(clause))
-    return _edit(action, name, values, held, node.place)
+    return _edit(node, values, held, parsed)
 
 
 def _not_read(node: Node, parsed: Parsed) -> None:
     parsed.unread.append(Unknown(what=node.written, why="its form is not understood", place=node.place))
 
 
-def _edit(action: str, name: str, values: list[str], when: Condition, place: Line) -> Edit | Stall:
+def _edit(node: Node, values: list[str], when: Condition, parsed: Parsed) -> Edit | Stall:
+    action, name, place = node.args[0].lower(), node.args[1].rstrip(":"), node.place
     which = Named((name,))
     if action == "edit*" and matches(values[0], "") is True:
         why = "edit* with a pattern that is found in the empty text never ends"
@@ -83,12 +84,12 @@ def _edit(action: str, name: str, values: list[str], when: Condition, place: Lin
             op=Op.REPLACE,
             which=which,
             pattern=values[0],
-            value=_replacement(values[1]),
+            value=_replacement(values[1], parsed),
             every=action == "edit*",
             when=when,
             place=place,
         )
-    value = _formatted(values[0]) if values else None
+    value = _formatted(values[0], parsed) if values else None
     if action == "merge":
         when = all_of(when, _not_yet(name, value))
     return Edit(op=_OPS[action], which=which, value=value, when=when, place=place)
@@ -113,34 +114,36 @@ def _clause(clause: str) -> Condition:
     return ALWAYS if lowered in {"", "early"} else Undecided(clause, "the condition is not understood")
 
 
-def _formatted(text: str) -> Value:
+def _formatted(text: str, parsed: Parsed) -> Value:
     if text.lower().startswith("expr="):
         return interpolated(text[5:])
-    return _by_format(text, lambda part: part)
+    return _by_format(text, parsed, lambda part: part)
 
 
-def _replacement(text: str) -> Value:
+def _replacement(text: str, parsed: Parsed) -> Value:
     r"""The replacement of an edit: $1 becomes \g<1>, and a backslash stays one."""
-    return _by_format(text, lambda part: re.sub(r"\$(\d)", r"\\g<\1>", part.replace("\\", "\\\\")))
+    return _by_format(text, parsed, lambda part: re.sub(r"\$(\d)", r"\\g<\1>", part.replace("\\", "\\\\")))
 
 
-def _by_format(text: str, plain: Callable[[str], str]) -> Value:
+def _by_format(text: str, parsed: Parsed, plain: Callable[[str], str]) -> Value:
     if undefined(text):
         return literal(text)
     parts: list[Value] = []
     at = 0
     for found in _FORMAT.finditer(text):
-        parts += [Text(plain(text[at : found.start()])), _specifier(found)]
+        parts += [Text(plain(text[at : found.start()])), _specifier(found, parsed)]
         at = found.end()
     return join([*parts, Text(plain(text[at:]))])
 
 
-def _specifier(found: re.Match[str]) -> Value:
+def _specifier(found: re.Match[str], parsed: Parsed) -> Value:
     name, kind, single = found.groups()
     if single == "%":
         return Text("%")
     if kind == "e":
         return Cases(((Test(env(name), How.EXISTS), env(name)),), Text("(null)"))
+    if kind == "s" and not has(parsed, "ssl"):
+        return Text("(null)")
     if kind == "s" and name == "HTTPS":
         return Cases(((SECURE, Text("on")),), Text("off"))
     return Undecided(found[0], f"{found[0]} is known to the running server only")

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
 from wsprobe.inspection import Unknown
@@ -58,6 +58,7 @@ class Out:
     base: str | None
     sample: str
     first: list[Step]
+    late: list[Step] = field(default_factory=list)
     raw: bool = False
 
 
@@ -66,7 +67,7 @@ def leading(out: Out, at: Context) -> Route:
     scheme, host, base = proxy.url_parts(out.url)
     name = proxy.without_port(scheme, host.lower())
     literal = f"{scheme}://{name}{quote(base, safe=IN_PATHS)}"
-    whole = Join((Text(f"{scheme}://{name}"), Or(out.path, Text("/"))))
+    whole = Join((Text(f"{scheme}://{name}"), _target(out)))
     choice = proxy.chosen(at.server.all_workers(), literal, whole)
     members: tuple[proxy.Worker, ...] = ()
     if scheme == "balancer":
@@ -75,7 +76,7 @@ def leading(out: Out, at: Context) -> Route:
         if not members:
             why = "the balancer has no members in the config"
             status = 503 if balancer is None else None
-            out.first = [*out.first, Answer(status=status, why=why, place=out.node.place)]
+            out.late = [*out.late, Answer(status=status, why=why, place=out.node.place)]
         else:
             _of_members(out, members)
             choice, scheme = [(ALWAYS, members[0])], members[0].scheme
@@ -88,6 +89,8 @@ def leading(out: Out, at: Context) -> Route:
         *ifs,
         *inside,
         *out.first,
+        leave.counted(),
+        *out.late,
         Retarget(value=_target(out), place=out.node.place),
         *leave.steps(way),
     ]

@@ -112,7 +112,8 @@ def unless(condition: Condition) -> Condition:
 def _upgraded(way: WayOut) -> list[Step]:
     passed = Test(_UPGRADE, How.EXISTS)
     several = Test(_UPGRADE, How.CONTAINS, (",",))
-    made: list[Step] = [Edit(op=Op.REMOVE, which=Named(("Upgrade",)), when=unless(way.upgrade))]
+    which = Named(("Upgrade",))
+    made: list[Step] = [Edit(op=Op.REMOVE, which=which, when=unless(way.upgrade)), Edit(op=Op.FIRST, which=which)]
     for when, value in (
         (passed, "Upgrade"),
         (all_of(Not(passed), way.kept_alive), "Keep-Alive"),
@@ -124,11 +125,16 @@ def _upgraded(way: WayOut) -> list[Step]:
     return [*made, spoilt]
 
 
+def counted() -> Answer:
+    """The answer to a request whose Max-Forwards is used up."""
+    bad = Not(Test(_COUNTED, How.REGEX, (r"^\s*\+?0*[1-9]\d*$",)))
+    when = all_of(Test(_COUNTED, How.EXISTS), bad)
+    return Answer(status=400, why="Max-Forwards is not above 0", when=when)
+
+
 def _refused(way: WayOut) -> list[Step]:
     """What Apache answers by itself when it is about to pass a request on."""
-    bad = Not(Test(_COUNTED, How.REGEX, (r"^\s*\+?0*[1-9]\d*$",)))
-    given = Test(_COUNTED, How.EXISTS)
-    made: list[Step] = [Answer(status=400, why="Max-Forwards is not above 0", when=all_of(given, bad))]
+    made: list[Step] = []
     if not way.handler:
         made.append(Answer(status=500, why="no module that is loaded speaks the protocol of the URL"))
     if way.handler == "wstunnel" and way.upgrade != ALWAYS:

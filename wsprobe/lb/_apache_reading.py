@@ -65,7 +65,7 @@ def _unread(body: tuple[Node, ...], parsed: Parsed) -> None:
 
 def _listener(group: Group, found: list[Server], parsed: Parsed) -> Listener:
     first = group.servers[0]
-    steps: list[Step] = list(_taken_in(first))
+    steps: list[Step] = list(_taken_in())
     if choice := chooser(group):
         steps.append(Assign(name="server", value=choice))
     made: list[Route] = []
@@ -140,7 +140,7 @@ def _main(found: list[Server], top: tuple[Node, ...], parsed: Parsed) -> Listene
         label="main server",
         place=main.place,
         binds=tuple(binds),
-        steps=(*_taken_in(main), *before_routes(at)),
+        steps=(*_taken_in(), *before_routes(at)),
         routes=tuple(made),
         limits=_limits(main),
     )
@@ -154,7 +154,7 @@ def _listen(node: Node) -> Bind:
     return Bind(address=host.strip("[]"), port=port_number, tls=secure or port_number == 443)
 
 
-def _taken_in(server: Server) -> list[Step]:
+def _taken_in() -> list[Step]:
     """What Apache does to every request that it reads, before it knows more than its address."""
     host = Of(Subject.HEADER, "Host")
     named = Test(host, How.REGEX, (_HOST,))
@@ -166,7 +166,6 @@ def _taken_in(server: Server) -> list[Step]:
             Test(Of(Subject.RAW_PATH), How.REGEX, (r"%(?![0-9A-Fa-f]{2})",)),
         )
     )
-    slashes = server.last("allowencodedslashes")
     made: list[Step] = [
         Edit(op=Op.JOIN, which=Every()),
         Answer(
@@ -176,13 +175,9 @@ def _taken_in(server: Server) -> list[Step]:
         ),
         Answer(status=400, why="the request target is not valid", when=bad_target),
     ]
-    if slashes is None or slashes.first.lower() == "off":
-        encoded = Test(Of(Subject.RAW_PATH), How.REGEX, ("%2[fF]",))
-        place = slashes.place if slashes else None
-        made.append(Answer(status=404, why="AllowEncodedSlashes is off", when=encoded, place=place))
     foreign = Undecided("path", "the path is not UTF-8")
     path = Cases(((Test(_PATH, How.CONTAINS, ("\ufffd",)), foreign),), _PATH)
-    made.append(Assign(name="path", value=path))
+    made += [Assign(name="path", value=path), Assign(name="asked", value=path)]
     return made
 
 

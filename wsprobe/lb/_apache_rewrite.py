@@ -87,7 +87,8 @@ def met(scope: Scope) -> Condition:
         return Undecided(rule.pattern, f"${{{undefined(rule.pattern)}}} is not defined in the config")
     pattern: Condition = Test(scope.uri, How.REGEX, (rule.pattern,), ignore_case=rule.ignore_case)
     groups = [[rule.conditions[index] for index in each] for each in _runs(rule.conditions)]
-    made = [OneOf(tuple(_holds(each, scope) for each in group)) for group in groups]
+    # After a last condition with [OR] Apache finds no other one, and goes on as if one had held.
+    made = [OneOf(tuple(_holds(each, scope) for each in group)) for group in groups if not group[-1].alternative]
     return all_of(
         Not(pattern) if rule.negated else pattern,
         *(each.conditions[0] if len(each.conditions) == 1 else each for each in made),

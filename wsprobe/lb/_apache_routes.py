@@ -10,9 +10,9 @@ from wsprobe.lb._apache_grammar import Node, undefined
 from wsprobe.lb._apache_leading import REDIRECTS, WORDS, Out, described, leading, status_of
 from wsprobe.lb._apache_out import host_of
 from wsprobe.lb._apache_rules import Rule
-from wsprobe.lb._apache_servers import PASSES, Section
+from wsprobe.lb._apache_servers import PASSES, Section, located
 from wsprobe.lb._apache_settings import Context, sample_host
-from wsprobe.lb._apache_values import PATH, all_of, env
+from wsprobe.lb._apache_values import ASKED, PATH, all_of, env
 from wsprobe.lb._paths import PathForm
 from wsprobe.lb.expressions import (
     ALWAYS,
@@ -36,9 +36,20 @@ from wsprobe.lb.model import Answer, Assign, Opaque, Retarget, Route, Step, Upst
 SAFE = "~$-_.+!*'(),;:@&=/"
 
 
+_SLASH = Test(Of(Subject.RAW_PATH), How.REGEX, ("%2[fF]",))
+
+
 def before_routes(at: Context) -> list[Step]:
     """What happens to all requests of a server before it is known where they lead."""
     made: list[Step] = []
+    slashes = at.server.last("allowencodedslashes")
+    said, place = (slashes.first.lower(), slashes.place) if slashes else ("off", None)
+    if said == "off":
+        why = "AllowEncodedSlashes is off"
+        made.append(Answer(status=404, why=why, when=all_of(at.guard, _SLASH), place=place))
+    elif said == "nodecode":
+        kept = Undecided("%2F", "AllowEncodedSlashes NoDecode leaves it as it is, which is not read")
+        made.append(Assign(name="path", value=kept, when=all_of(at.guard, _SLASH), place=place))
     for node in at.server.all("requestheader"):
         edit = headers.request_header(node, at.parsed, at.guard, early=True)
         made += [edit] if edit else []
@@ -113,8 +124,7 @@ def _proxied_rule(rule: Rule, at: Context, match: Condition) -> Route:
         Answer(status=403, why="an escaped ? in the path", when=Test(new, How.CONTAINS, ("?",)), place=place),
     ]
     if "NE" in rule.flags:
-        spaces = Test(new, How.REGEX, (r"[\x00-\x20\x7f]",))
-        steps.append(Answer(status=403, why="[NE] leaves a space or control character", when=spaces, place=place))
+        steps.append(_no_space(new, "[NE]", rule.node))
     if not scheme:
         why = "where the rule leads is known to the running server only"
         return _opaque(rule.node, described(rule.node), match, why, _sample(rule.pattern))
@@ -164,7 +174,7 @@ def _passed(found: proxy.Pass, at: Context, section: Section | None) -> Route:
         f"<{section.node.written} {section.node.text}> {node.written}" if section else f"{node.written} {found.path}"
     )
     own = Test(PATH, How.REGEX, (found.path,)) if found.pattern else proxy.under(found.path)
-    wanted = all_of(at.guard, section.when if section else ALWAYS, own, Not(Test(env("no-proxy"), How.EXISTS)))
+    wanted = all_of(at.guard, _asked(section), own, Not(Test(env("no-proxy"), How.EXISTS)))
     sample = (
         _sample(found.path) if found.pattern else found.path.rstrip("/") + ("/x" if found.path.endswith("/") else "")
     )
@@ -172,7 +182,7 @@ def _passed(found: proxy.Pass, at: Context, section: Section | None) -> Route:
         return replace(_answered(at, node, wanted, None, sample), label=f"{label} !")
     if name := undefined(found.url):
         return _opaque(node, label, wanted, f"${{{name}}} is not defined in the config", sample)
-    path, glued = _mapped(found)
+    path, refused = _mapped(found)
     out = Out(
         node=node,
         label=label,
@@ -183,10 +193,16 @@ def _passed(found: proxy.Pass, at: Context, section: Section | None) -> Route:
         query=at.query,
         base=None if found.pattern else found.path,
         sample=sample or "/",
-        first=glued,
+        first=refused,
+        late=[] if found.pattern else _glued(found),
         raw=found.raw,
     )
     return leading(out, at)
+
+
+def _asked(section: Section | None) -> Condition:
+    """Whether the path as it was asked for lies in a section: [PT] does not change which ProxyPass it has."""
+    return located(section.path, ASKED, pattern=section.pattern) if section else ALWAYS
 
 
 def _mapped(found: proxy.Pass) -> tuple[Value, list[Step]]:
@@ -197,23 +213,32 @@ def _mapped(found: proxy.Pass) -> tuple[Value, list[Step]]:
     rest = Without(PATH, prefix=found.path)
     quoted = Written(Join((Text(base), rest)), PathForm.STRICT)
     if not found.raw:
-        return quoted, _glued(found, base, rest)
+        return quoted, []
     target = Of(Subject.TARGET)
     raw = proxy.under(found.path, Of(Subject.RAW_PATH))
     if found.path.endswith("/"):  # as many slashes as stand there count as one, and then the path is not taken raw
         raw = all_of(raw, Not(Test(Of(Subject.RAW_PATH), How.PREFIX, (f"{found.path}/",))))
     query = Cases(((Test(Of(Subject.QUERY), How.EXISTS), Join((Text("?"), Of(Subject.QUERY)))),), Text(""))
-    return Cases(((raw, Join((Text(base), Without(target, prefix=found.path)))),), Join((quoted, query))), []
+    path = Cases(((raw, Join((Text(base), Without(target, prefix=found.path)))),), Join((quoted, query)))
+    return path, [_no_space(path, "nocanon", found.node)]
 
 
-def _glued(found: proxy.Pass, base: str, rest: Value) -> list[Step]:
+def _no_space(target: Value, word: str, node: Node) -> Answer:
+    spaces = Test(target, How.REGEX, (r"[\x00-\x20\x7f]",))
+    return Answer(status=403, why=f"{word} leaves a space or control character", when=spaces, place=node.place)
+
+
+def _glued(found: proxy.Pass) -> list[Step]:
     """`ProxyPass /x/ http://host` puts the rest of the path behind the name of the host."""
+    _, host, base = proxy.url_parts(found.url)
     if base or not found.path.endswith("/"):
         return []
     why = "the URL has no path, so that the rest of the request's path becomes part of the host"
-    port = proxy.url_parts(found.url)[1].rpartition(":")[2].isdigit()
-    more = Not(Test(Join((rest,)), How.EQUALS, ("",)))
-    return [Answer(status=500 if port else None, why=why, when=more, place=found.node.place)]
+    more = Not(Test(PATH, How.EQUALS, (found.path,)))
+    if found.path == "/":
+        more = Not(Test(PATH, How.REGEX, ("^/?$",)))
+    status = 500 if host.rpartition(":")[2].isdigit() else None
+    return [Answer(status=status, why=why, when=more, place=found.node.place)]
 
 
 def _by_pattern(found: proxy.Pass, base: str) -> Value:

@@ -7,7 +7,21 @@ from wsprobe.lb._apache_expr import condition
 from wsprobe.lb._apache_grammar import Node, Parsed, undefined
 from wsprobe.lb._apache_values import PATH, all_of, wildcard
 from wsprobe.lb._apache_workers import Pass, Worker, Workers, proxy_pass, settings, under
-from wsprobe.lb.expressions import ALWAYS, NEVER, Cases, Condition, How, Not, Of, OneOf, Subject, Test, Text, Undecided
+from wsprobe.lb.expressions import (
+    ALWAYS,
+    NEVER,
+    Cases,
+    Condition,
+    How,
+    Not,
+    Of,
+    OneOf,
+    Subject,
+    Test,
+    Text,
+    Undecided,
+    Value,
+)
 from wsprobe.model import Line
 
 _FLAT = {"limit", "limitexcept", "ifmodule"}
@@ -189,7 +203,7 @@ def _section(node: Node, parsed: Parsed, chain: list[Condition]) -> Section | No
 def _when(node: Node, path: str, chain: list[Condition], *, pattern: bool) -> Condition | None:
     match node.name.removesuffix("match"):
         case "location":
-            return _location(path, pattern=pattern)
+            return located(path, PATH, pattern=pattern)
         case "if" | "elseif" | "else":
             return _branch(node, chain)
         case "directory" | "files" | "proxy":
@@ -197,18 +211,15 @@ def _when(node: Node, path: str, chain: list[Condition], *, pattern: bool) -> Co
     return None
 
 
-def _location(path: str, *, pattern: bool) -> Condition:
+def located(path: str, value: Value, *, pattern: bool) -> Condition:
+    """Whether a path lies in a <Location>."""
     if name := undefined(path):
         return Undecided(path, f"${{{name}}} is not defined in the config")
     if pattern:
-        return Test(PATH, How.REGEX, (path,))
+        return Test(value, How.REGEX, (path,))
     if re.search(r"[*?\[]", path):
-        return Test(
-            PATH,
-            How.REGEX,
-            (wildcard(path).replace(".*", "[^/]*").replace("\\.", "\0").replace(".", "[^/]").replace("\0", "\\."),),
-        )
-    return under(path)
+        return Test(value, How.REGEX, (wildcard(path, "[^/]"),))
+    return under(path, value)
 
 
 def _branch(node: Node, chain: list[Condition]) -> Condition:

@@ -28,6 +28,9 @@ PATH = Of(Subject.VARIABLE, "path")
 """The path as Apache compares it: decoded, dot segments resolved, slashes merged; a listener's first step sets it."""
 
 
+ASKED = Of(Subject.VARIABLE, "asked")
+"""The same, before rules of mod_rewrite have changed it."""
+
 ARGS = Of(Subject.VARIABLE, "args")
 """The query as rules of mod_rewrite may have changed it."""
 
@@ -151,9 +154,9 @@ def closing(text: str, at: int) -> int:
 # Conditions.
 
 
-def wildcard(pattern: str) -> str:
-    """A pattern with * and ? as a regular expression for the whole text."""
-    return "^" + "".join({"*": ".*", "?": "."}.get(each, re.escape(each)) for each in pattern) + "$"
+def wildcard(pattern: str, one: str = ".") -> str:
+    """A pattern with * and ? as a regular expression for the whole text; `one` is what ? stands for."""
+    return "^" + "".join({"*": f"{one}*", "?": one}.get(each, re.escape(each)) for each in pattern) + "$"
 
 
 def either(when: Condition, then: Condition, other: Condition) -> Condition:

@@ -45,7 +45,9 @@ class Worker:
     def reused(self) -> bool:
         """Whether connections are kept open for the next request."""
         off = self.settings.get("disablereuse", "").lower() == "on"
-        return not off and self.settings.get("enablereuse", "").lower() != "off"
+        # A URL that each request makes anew leads to ever other hosts: Apache keeps none of their connections.
+        wanted = self.settings.get("enablereuse", "off" if "$" in self.url else "on").lower()
+        return not off and wanted != "off"
 
 
 def url_parts(url: str) -> tuple[str, str, str]:
@@ -79,11 +81,8 @@ class Workers:
             parsed.unread.append(Unknown(what=what, why=why, place=place))
 
     def _of(self, url: str, *, pattern: bool) -> Worker | None:
-        found = [
-            each
-            for each in self.known
-            if each.pattern is pattern and len(each.url) <= len(url) and re.match(_begins(each.url), url)
-        ]
+        known = [each for each in self.known if each.pattern is pattern and len(each.url) <= len(url)]
+        found = [each for each in known if re.match(_begins(each.url), url)]
         return max(found, key=lambda each: len(each.url), default=None)
 
 
