@@ -92,7 +92,7 @@ def _edit(node: Node, values: list[str], when: Condition, parsed: Parsed) -> Edi
     value = _formatted(values[0], parsed) if values else None
     if action == "merge":
         when = all_of(when, _not_yet(name, value))
-    return Edit(op=_OPS[action], which=which, value=value, when=when, place=place)
+    return Edit(op=_OPS[action], which=which, value=value, to_first=True, when=when, place=place)
 
 
 def _not_yet(name: str, value: Value | None) -> Condition:

@@ -90,6 +90,10 @@ def steps(way: WayOut) -> list[Step]:
     if way.preserve_host != ALWAYS:
         when = unless(way.preserve_host)
         made.append(Edit(op=Op.SET, which=Named(("Host",)), value=way.host, when=when, place=way.host_place))
+    if way.preserve_host != NEVER:
+        which, when = Named(("Host",)), way.preserve_host
+        made.append(Edit(op=Op.FIRST, which=which, when=when))
+        made.append(Edit(op=Op.DEFAULT, which=which, value=way.server_name, when=when))
     if way.old_protocol:
         return [*made, Edit(op=Op.REMOVE, which=Named(("Upgrade",)), place=way.old_protocol)]
     if way.handler == "wstunnel":
@@ -155,7 +159,7 @@ def _stripped(way: WayOut) -> list[Step]:
     if way.via_removed:
         made.append(Edit(op=Op.REMOVE, which=Named(("Via",)), place=way.via_place))
     elif way.via is not None:
-        made.append(Edit(op=Op.APPEND, which=Named(("Via",)), value=way.via, place=way.via_place))
+        made.append(Edit(op=Op.APPEND, which=Named(("Via",)), value=way.via, to_first=True, place=way.via_place))
     return made
 
 
@@ -167,7 +171,10 @@ def _forwarded(way: WayOut) -> list[Step]:
         "X-Forwarded-Host": Of(Subject.HEADER, "Host"),
         "X-Forwarded-Server": way.server_name,
     }
-    return [Edit(op=Op.APPEND, which=Named((name,)), value=value, when=way.forwarded) for name, value in values.items()]
+    return [
+        Edit(op=Op.APPEND, which=Named((name,)), value=value, to_first=True, when=way.forwarded)
+        for name, value in values.items()
+    ]
 
 
 def host_of(url: str) -> Value:

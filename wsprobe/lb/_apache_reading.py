@@ -11,13 +11,12 @@ from wsprobe.lb._apache_rules import rewriting
 from wsprobe.lb._apache_servers import Group, Server, chooser, groups, guard, servers
 from wsprobe.lb._apache_settings import Context
 from wsprobe.lb._apache_values import all_of
-from wsprobe.lb.expressions import ALWAYS, Cases, Condition, How, Not, Of, OneOf, Subject, Test, Undecided
+from wsprobe.lb.expressions import ALWAYS, Condition, How, Not, Of, OneOf, Subject, Test
 from wsprobe.lb.model import Answer, Assign, Bind, Config, Edit, Every, Limit, Listener, Measure, Op, Route, Step
 from wsprobe.lb.source import ReadError, Source
 
 _TEMPLATE = re.compile(r"\{\{|\{%-?\s|<%=?\s|%[A-Z][A-Z0-9_]{2,}%")
 _HOST = r"^(?!.*\.\.)(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$"
-_PATH = Of(Subject.PATH)
 
 
 def config(source: Source, version: str, *, assumed: bool) -> Config:
@@ -175,9 +174,6 @@ def _taken_in() -> list[Step]:
         ),
         Answer(status=400, why="the request target is not valid", when=bad_target),
     ]
-    foreign = Undecided("path", "the path is not UTF-8")
-    path = Cases(((Test(_PATH, How.CONTAINS, ("\ufffd",)), foreign),), _PATH)
-    made += [Assign(name="path", value=path), Assign(name="asked", value=path)]
     return made
 
 

@@ -42,24 +42,35 @@ _SLASH = Test(Of(Subject.RAW_PATH), How.REGEX, ("%2[fF]",))
 def before_routes(at: Context) -> list[Step]:
     """What happens to all requests of a server before it is known where they lead."""
     made: list[Step] = []
-    slashes = at.server.last("allowencodedslashes")
-    said, place = (slashes.first.lower(), slashes.place) if slashes else ("off", None)
-    if said == "off":
-        why = "AllowEncodedSlashes is off"
-        made.append(Answer(status=404, why=why, when=all_of(at.guard, _SLASH), place=place))
-    elif said == "nodecode":
-        kept = Undecided("%2F", "AllowEncodedSlashes NoDecode leaves it as it is, which is not read")
-        made.append(Assign(name="path", value=kept, when=all_of(at.guard, _SLASH), place=place))
+    # What comes before the path is taken apart sees it as it travels.
+    made.append(Assign(name="path", value=Of(Subject.RAW_PATH), when=at.guard))
     for node in at.server.all("requestheader"):
         edit = headers.request_header(node, at.parsed, at.guard, early=True)
         made += [edit] if edit else []
     for node in at.server.all("setenvif", "setenvifnocase", "browsermatch", "browsermatchnocase", "setenvifexpr"):
         made += headers.environment(node, at.parsed, at.guard)
+    made += _path(at)
     if at.rules.on and at.rules.rules:
         made += rewrite.steps(at.rules, at.root, at.guard)
         passed = Test(rewrite.CHANGED, How.EQUALS, ("passed through",))
         made.append(Assign(name="path", value=rewrite.URI, when=all_of(at.guard, passed)))
     return made
+
+
+def _path(at: Context) -> list[Step]:
+    """The path, taken apart."""
+    path: Value = Written(Written(Of(Subject.RAW_PATH), PathForm.OCTETS), PathForm.FOLDED)
+    # That of the main server does not count for its virtual hosts.
+    slashes = next((node for node in reversed(at.server.nodes) if node.name == "allowencodedslashes"), None)
+    said, place = (slashes.first.lower(), slashes.place) if slashes else ("off", None)
+    made: list[Step] = []
+    if said == "off":
+        why = "AllowEncodedSlashes is off"
+        made.append(Answer(status=404, why=why, when=all_of(at.guard, _SLASH), place=place))
+    elif said == "nodecode":
+        why = "AllowEncodedSlashes NoDecode leaves it as it is, which is not read"
+        path = Cases(((_SLASH, Undecided("%2F", why)),), path)
+    return [*made, *(Assign(name=name, value=path, when=at.guard) for name in ("path", "asked"))]
 
 
 def routes(at: Context) -> list[Route]:
@@ -194,7 +205,7 @@ def _passed(found: proxy.Pass, at: Context, section: Section | None) -> Route:
         base=None if found.pattern else found.path,
         sample=sample or "/",
         first=refused,
-        late=[] if found.pattern else _glued(found),
+        late=[] if found.pattern else _glued(found, path),
         raw=found.raw,
     )
     return leading(out, at)
@@ -228,17 +239,14 @@ def _no_space(target: Value, word: str, node: Node) -> Answer:
     return Answer(status=403, why=f"{word} leaves a space or control character", when=spaces, place=node.place)
 
 
-def _glued(found: proxy.Pass) -> list[Step]:
+def _glued(found: proxy.Pass, path: Value) -> list[Step]:
     """`ProxyPass /x/ http://host` puts the rest of the path behind the name of the host."""
     _, host, base = proxy.url_parts(found.url)
     if base or not found.path.endswith("/"):
         return []
     why = "the URL has no path, so that the rest of the request's path becomes part of the host"
-    more = Not(Test(PATH, How.EQUALS, (found.path,)))
-    if found.path == "/":
-        more = Not(Test(PATH, How.REGEX, ("^/?$",)))
     status = 500 if host.rpartition(":")[2].isdigit() else None
-    return [Answer(status=status, why=why, when=more, place=found.node.place)]
+    return [Answer(status=status, why=why, when=Test(path, How.REGEX, ("^[^/?]",)), place=found.node.place)]
 
 
 def _by_pattern(found: proxy.Pass, base: str) -> Value:

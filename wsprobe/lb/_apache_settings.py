@@ -132,7 +132,7 @@ def _via(at: Context, *, full: bool) -> Value:
     own = at.server.own_name.rpartition(":")[2]
     given = own if own.isdigit() else "" if at.server.own_name else str(at.port or "")
     fallback = Text(f":{given}" if given not in {"", "80"} else "")
-    port = Captured(Of(Subject.HEADER, "Host"), r":(\d+)$", "1")
+    port = Captured(Of(Subject.HEADER, "Host", original=True), r":(\d+)$", "1")
     default = Test(port, How.EQUALS, ("80",))
     shown = Cases(((default, Text("")), (Test(port, How.EXISTS), Join((Text(":"), port)))), fallback)
     product: Value = Text("")

@@ -3,7 +3,7 @@
 import posixpath
 from collections.abc import Callable
 from enum import StrEnum
-from urllib.parse import quote, quote_from_bytes, quote_plus, unquote_to_bytes
+from urllib.parse import quote_from_bytes, quote_plus, unquote_to_bytes
 
 from wsprobe.patterns import lazy
 
@@ -26,7 +26,9 @@ class PathForm(StrEnum):
     all of them. ESCAPED escapes what a path cannot hold, if it holds such a thing. ENCODED is the way back from
     DECODED, where a percent sign is escaped as well, QUOTED one that escapes also `!'()*[]`, and QUERY the way to a
     value of a query. CLEAN resolves dot segments and merges slashes, WITHOUT_DOTS resolves dot segments only.
-    STRICT escapes whatever RFC 2396 gives no place in a path, brackets and percent signs too.
+    STRICT escapes whatever RFC 2396 gives no place in a path, brackets and percent signs too; it is the way back from
+    OCTETS, which resolves all escapes and makes a character of each octet. FOLDED is CLEAN, but a path that ends in a
+    dot segment is a folder.
     """
 
     UNRESERVED = "escapes of unreserved characters resolved"
@@ -35,6 +37,8 @@ class PathForm(StrEnum):
     ESCAPED = "what a path cannot hold escaped"
     ENCODED = "what is decoded, escaped again"
     QUOTED = "what is decoded, escaped again with all marks"
+    OCTETS = "escapes resolved, each octet a character"
+    FOLDED = "dot segments resolved, slashes merged, a folder where it ends in dots"
     STRICT = "whatever has no place in a path escaped"
     CLEAN = "dot segments resolved, slashes merged"
     WITHOUT_DOTS = "dot segments resolved"
@@ -84,6 +88,11 @@ def _encoded(path: str) -> str:
     return quote_from_bytes(path.encode("utf-8", "surrogateescape"), safe=_SENT)
 
 
+def _strict(path: str) -> str:
+    octets = path.encode("latin-1") if path.isascii() or max(path) <= "\xff" else path.encode()
+    return quote_from_bytes(octets, safe=IN_PATHS)
+
+
 def _clean(path: str) -> str:
     normal = posixpath.normpath(f"/{path.lstrip('/')}")
     return f"{normal}/" if path.endswith("/") and normal != "/" else normal
@@ -101,7 +110,9 @@ _FORMS: dict[PathForm, Callable[[str], str]] = {
     PathForm.ESCAPED: _escaped,
     PathForm.ENCODED: _encoded,
     PathForm.QUOTED: _quoted,
-    PathForm.STRICT: lambda path: quote(path, safe=IN_PATHS),
+    PathForm.OCTETS: lambda path: unquote_to_bytes(path).decode("latin-1"),
+    PathForm.FOLDED: lambda path: _clean(f"{path}/" if path.endswith(("/.", "/..")) else path),
+    PathForm.STRICT: _strict,
     PathForm.CLEAN: _clean,
     PathForm.WITHOUT_DOTS: _without_dots,
     PathForm.QUERY: lambda text: quote_plus(text, safe="-._~"),

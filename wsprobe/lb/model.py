@@ -85,8 +85,8 @@ class Edit:
     """One edit of headers. `value` is the new value, of RENAME the new name, of REPLACE the replacement.
 
     `drop_empty` says that an empty value means removal (nginx, Traefik), and that empty members are left out where
-    lines are joined or appended to (Envoy). `effective` is False for an edit of the
-    response that the proxy ignores on a 101.
+    lines are joined or appended to (Envoy), `to_first` that APPEND joins to the first line and not to the last.
+    `effective` is False for an edit of the response that the proxy ignores on a 101.
     """
 
     op: Op
@@ -98,6 +98,7 @@ class Edit:
     members: bool = False
     separator: str = ", "
     drop_empty: bool = False
+    to_first: bool = False
     when: Condition = ALWAYS
     place: Line | None = None
     effective: bool = True

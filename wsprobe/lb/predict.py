@@ -555,11 +555,12 @@ def _pruned(pattern: str, line: str) -> str:
 
 
 def _appended(edit: Edit, before: list[str], value: str) -> list[str]:
-    """The lines with a value behind the last; where empty ones are dropped, an empty text is no member of the list."""
+    """The lines with a value behind the last, or the first; where empty ones are dropped, an empty text is no member."""
     if not before:
         return [value]
-    members = [text for text in (before[-1], value) if text or not edit.drop_empty]
-    return [*before[:-1], edit.separator.join(members)]
+    at = 0 if edit.to_first else len(before) - 1
+    members = [text for text in (before[at], value) if text or not edit.drop_empty]
+    return [edit.separator.join(members) if index == at else text for index, text in enumerate(before)]
 
 
 def _told(edit: Edit, name: str, before: list[str], after: list[str]) -> HeaderEdit:
