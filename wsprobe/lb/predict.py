@@ -555,7 +555,7 @@ def _pruned(pattern: str, line: str) -> str:
 
 
 def _appended(edit: Edit, before: list[str], value: str) -> list[str]:
-    """The lines with a value behind the last, or the first; where empty ones are dropped, an empty text is no member."""
+    """The lines with a value behind the last, or the first; where empty ones are dropped, no member is empty."""
     if not before:
         return [value]
     at = 0 if edit.to_first else len(before) - 1
