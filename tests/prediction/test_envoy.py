@@ -175,6 +175,8 @@ def route_actions(draw: st.DrawFn, match: dict[str, Any]) -> dict[str, Any]:
     timeout = draw(st.sampled_from(("", "", "0s", "3.5s")))
     if timeout:
         made["timeout"] = timeout
+    if draw(st.integers(0, 5)) == 0:
+        made["max_stream_duration"] = {"max_stream_duration": "60s"} if draw(st.booleans()) else {}
     if draw(st.integers(0, 7)) == 0:
         made["retry_policy"] = {"retry_on": "5xx", "per_try_timeout": draw(st.sampled_from(("1s", "40s")))}
     if draw(st.integers(0, 5)) == 0:

@@ -8,8 +8,8 @@ from wsprobe.lb._envoy_clusters import upstream
 from wsprobe.lb._envoy_hcm import STILL, UPGRADE
 from wsprobe.lb._envoy_headers import Scope, formatted, guarded, mutations
 from wsprobe.lb._envoy_match import regex
-from wsprobe.lb._envoy_proto import Reading, flag, get, number, seconds, text, under, words
-from wsprobe.lb._envoy_timers import Cluster
+from wsprobe.lb._envoy_proto import Reading, flag, get, number, text, under, words
+from wsprobe.lb._envoy_timers import Cluster, answer_timeout
 from wsprobe.lb._yaml import Node
 from wsprobe.lb.expressions import (
     ALWAYS,
@@ -173,24 +173,37 @@ def _weighted(entries: tuple[Node, ...], scope: Scope) -> list[Step]:
 
 def _expected(action: Node | None, router: Router) -> Iterator[Step]:
     """The upstream is told how long Envoy will wait."""
-    own = Named(tuple(sorted(_OWN)))
-    written, tried = get(action, "timeout"), get(action, "retry_policy", "per_try_timeout")
-    total = 15.0 if written is None else seconds(written) or 0.0
-    each = seconds(tried) or 0.0
-    shorter = tried if tried and each and (not total or each < total) else None
-    chosen = each if shorter else total
-    place = shorter or written
-    names = ("x-envoy-upstream-rq-per-try-timeout-ms", "x-envoy-upstream-rq-timeout-ms")
-    asked = [(Test(header(name), How.REGEX, (r"\A[1-9]\d*\Z",)), header(name)) for name in names]
-    if shorter:
-        asked = asked[:1]
-    value = Cases(tuple(asked), Text(str(round(chosen * 1000))) if chosen else None)
-    name = Named(("x-envoy-expected-rq-timeout-ms",))
+    own = Edit(op=Op.REMOVE, which=Named(tuple(sorted(_OWN))))
     if router.suppressed:
-        yield Edit(op=Op.REMOVE, which=own)
+        yield own
         return
-    yield Edit(op=Op.SET, which=name, value=value, place=place.place if place else None)
-    yield Edit(op=Op.REMOVE, which=own)
+    written, tried = answer_timeout(action)
+    total = round((written.seconds or 0) * 1000) if written.applies else 0
+    each = round((tried.seconds or 0) * 1000)
+    shorter = bool(each) and (not total or each < total)
+    place = (tried if shorter else written).place
+    name = Named(("x-envoy-expected-rq-timeout-ms",))
+    yield Edit(op=Op.SET, which=name, value=_asked(total, each), place=place)
+    yield own
+
+
+def _asked(total: int, each: int) -> Value:
+    """The timeout of a try if that is shorter, else that of all; a client that is trusted may ask for others."""
+    number = r"\A[0-9]+\Z"
+    asked, tried = header("x-envoy-upstream-rq-timeout-ms"), header("x-envoy-upstream-rq-per-try-timeout-ms")
+    is_asked, is_tried = Test(asked, How.REGEX, (number,)), Test(tried, How.REGEX, (number,))
+    both_of = Undecided("", "the timeouts that the client asks for are compared")
+    positive: Value = Cases(((Test(asked, How.BETWEEN, ("1:",)), asked),))
+    for_all = Cases(((Test(asked, How.BETWEEN, ("0:0", f"{each + 1}:")), _milliseconds(each)),), positive)
+    below = f"1:{total - 1}" if total else "1:"
+    for_each = Cases(((Test(tried, How.BETWEEN, (below,)), tried),), _milliseconds(total))
+    configured = each if each and (not total or each < total) else total
+    cases = (both(is_asked, is_tried), both_of), (is_asked, for_all if each else positive), (is_tried, for_each)
+    return Cases(cases, _milliseconds(configured))
+
+
+def _milliseconds(value: int) -> Value:
+    return Text(str(value)) if value else Cases(())
 
 
 def _attempts(levels: list[Node]) -> Iterator[Step]:
@@ -204,6 +217,7 @@ def _host(action: Node | None, to: Target, router: Router) -> Iterator[Step]:
     if value is None or place is None:
         return
     host = header("host")
+    named = both(when, Test(host, How.REGEX, (".",)))
     if (append := get(action, "append_x_forwarded_host")) and append.boolean:
         forwarded = Of(Subject.HEADER, "x-forwarded-host", lines=Lines.JOINED, separator=",")
         last = Test(Join((forwarded, Text("\n"), host)), How.REGEX, (r"(?:\A|,)[ \t]*([^,\n]*)\n\1\Z",))
@@ -213,11 +227,11 @@ def _host(action: Node | None, to: Target, router: Router) -> Iterator[Step]:
             value=host,
             separator=",",
             drop_empty=True,
-            when=both(when, Not(last), Test(host, How.REGEX, (".",))),
+            when=both(named, Not(last)),
             place=append.place,
         )
     if router.reading.version >= _ORIGINAL_HOST and not router.suppressed:
-        yield Edit(op=Op.SET, which=Named(("x-envoy-original-host",)), value=host, when=when, place=place.place)
+        yield Edit(op=Op.SET, which=Named(("x-envoy-original-host",)), value=host, when=named, place=place.place)
     yield Edit(op=Op.SET, which=Named(("host",)), value=value, when=when, place=place.place)
 
 

@@ -112,9 +112,8 @@ def _networks(hcm: Node, version: tuple[int, int]) -> tuple[str, ...]:
 
 def limits(hcm: Node) -> tuple[Limit, ...]:
     """How large a head may be."""
-    octets, count = get(hcm, "max_request_headers_kb"), get(hcm, "common_http_protocol_options", "max_headers_count")
+    octets = get(hcm, "max_request_headers_kb")
     kibi = number(hcm, "max_request_headers_kb") or 60
-    most = number(hcm, "common_http_protocol_options", "max_headers_count") or 100
     return (
         Limit(
             name="max_request_headers_kb",
@@ -122,14 +121,6 @@ def limits(hcm: Node) -> tuple[Limit, ...]:
             most=kibi * 1024,
             status=431,
             place=octets.place if octets else None,
-            slack=1024,
-        ),
-        Limit(
-            name="max_headers_count",
-            measure=Measure.COUNT,
-            most=most,
-            status=431,
-            place=count.place if count else None,
         ),
     )
 
@@ -139,6 +130,7 @@ def steps(hcm: Node, reading: Reading, internal_only: list[Node], scheme: Value)
     believed = trust(hcm, reading.version)
     return (
         Edit(op=Op.JOIN, which=Named(tuple(sorted(INLINE))), separator=",", drop_empty=True),
+        *_counted(hcm),
         *_nominated(),
         *_absolute(),
         *_head(hcm),
@@ -168,6 +160,15 @@ def _nominated() -> Iterator[Step]:
     trailers = OneOf((in_any_case, Test(te, How.EQUALS, ("trailers",))))
     yield Edit(op=Op.SET, which=Named(("te",)), value=Text("trailers"), when=both(plain, trailers))
     yield Edit(op=Op.REMOVE, which=Named(("te",)), when=both(plain, Not(trailers)))
+
+
+def _counted(hcm: Node) -> Iterator[Step]:
+    """How many headers a head may have; those that are kept on one line count once."""
+    count = get(hcm, "common_http_protocol_options", "max_headers_count")
+    most = number(hcm, "common_http_protocol_options", "max_headers_count") or 100
+    more = Test(Of(Subject.NAMES), How.REGEX, (rf"\A(?:[^\n]*\n){{{most}}}",))
+    why = f"there are more than {most} headers (max_headers_count)"
+    yield Answer(status=431, why=why, when=more, place=count.place if count else None)
 
 
 def _head(hcm: Node) -> Iterator[Step]:

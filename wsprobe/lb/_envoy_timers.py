@@ -37,7 +37,7 @@ def timeouts(hcm: Node, action: Node | None, cluster: Cluster | None) -> tuple[T
     return (
         _idle(hcm, action),
         *_lifetime(hcm, action, cluster),
-        _answer(action),
+        *(one for one in answer_timeout(action) if one.place or one.name == "timeout"),
         *_handshake(hcm, action),
         *_without_effect(hcm, common, cluster),
     )
@@ -61,7 +61,7 @@ def _idle(hcm: Node, action: Node | None) -> Timeout:
         seconds=_STREAM_IDLE if found is None else value or None,
         place=found.place if found else None,
         resets_on=_ANY,
-        ends=_ends(hcm),
+        ends=f"{_ends(hcm)}; before the 101 a 408",
     )
 
 
@@ -82,23 +82,38 @@ def _lifetime(hcm: Node, action: Node | None, cluster: Cluster | None) -> Iterat
             )
 
 
-def _answer(action: Node | None) -> Timeout:
-    """How long the upstream may take until it answers the upgrade."""
-    written = get(action, "timeout")
-    value = seconds(written)
-    return Timeout(
+def answer_timeout(action: Node | None) -> tuple[Timeout, Timeout]:
+    """How long the upstream may take until it answers the upgrade: in all, and in one try.
+
+    A max_stream_duration of the route takes the place of its timeout, also where that is written.
+    """
+    written, tried = get(action, "timeout"), get(action, "retry_policy", "per_try_timeout")
+    replaced = get(action, "max_stream_duration") is not None
+    value = None if replaced else _ROUTE_TIMEOUT if written is None else seconds(written)
+    place = written.place if written else None
+    total = Timeout(
         kind=Timer.HANDSHAKE,
         name="timeout",
-        seconds=_ROUTE_TIMEOUT if written is None else value or None,
-        place=written.place if written else None,
+        seconds=(seconds(written) if replaced else value) or None,
+        place=place,
         resets_on="nothing",
+        applies=not replaced,
+        why="the max_stream_duration of the route takes its place" if replaced else "",
         ends=f"504 while Envoy waits for {_WAIT}; it does nothing after the 101",
     )
+    each = Timeout(
+        kind=Timer.HANDSHAKE,
+        name="per_try_timeout",
+        seconds=seconds(tried) or None,
+        place=tried.place if tried else None,
+        resets_on="nothing",
+        ends="504, or another try, before the 101; it does nothing after it",
+    )
+    return total, each
 
 
 def _handshake(hcm: Node, action: Node | None) -> Iterator[Timeout]:
     found = (
-        ("per_try_timeout", get(action, "retry_policy", "per_try_timeout"), "504, or another try"),
         ("per_try_idle_timeout", get(action, "retry_policy", "per_try_idle_timeout"), "504, or another try"),
         ("request_timeout", get(hcm, "request_timeout"), "408"),
         ("request_headers_timeout", get(hcm, "request_headers_timeout"), "408"),
