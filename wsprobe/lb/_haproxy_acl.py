@@ -4,8 +4,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from wsprobe.frozen import dataclass
-from wsprobe.lb._haproxy_grammar import Word
-from wsprobe.lb._haproxy_samples import Sample, Scope, calls_of, fetched, is_fetch, sample
+from wsprobe.lb._haproxy_calls import calls_of
+from wsprobe.lb._haproxy_converters import Sample
+from wsprobe.lb._haproxy_samples import Scope, fetched, is_fetch, sample
+from wsprobe.lb._haproxy_words import Word
 from wsprobe.lb.expressions import (
     ALWAYS,
     NEVER,

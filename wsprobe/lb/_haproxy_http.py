@@ -5,9 +5,10 @@ Observed with HAProxy 2.6.12; a table of the tests compares it with the real one
 
 from collections.abc import Iterator
 
-from wsprobe.lb._haproxy_grammar import Directive, Word
+from wsprobe.lb._haproxy_grammar import Directive
 from wsprobe.lb._haproxy_proxy import Proxy, Server
 from wsprobe.lb._haproxy_samples import Scope, fetched
+from wsprobe.lb._haproxy_words import Word
 from wsprobe.lb.expressions import (
     All,
     Condition,

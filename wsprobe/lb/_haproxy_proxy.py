@@ -6,8 +6,9 @@ from dataclasses import field
 
 from wsprobe.frozen import dataclass
 from wsprobe.lb._haproxy_acl import RefusedError, test
-from wsprobe.lb._haproxy_grammar import PROXIES, Directive, Section, Word
+from wsprobe.lb._haproxy_grammar import PROXIES, Directive, Section
 from wsprobe.lb._haproxy_samples import Scope
+from wsprobe.lb._haproxy_words import Word
 from wsprobe.lb.expressions import Condition
 from wsprobe.lb.model import Bind
 from wsprobe.parts import Line

@@ -6,14 +6,18 @@ from dataclasses import field, replace
 
 from wsprobe.frozen import dataclass
 from wsprobe.inspection import Unknown
+from wsprobe.lb import _haproxy_backend as backend
 from wsprobe.lb import _haproxy_http as http
 from wsprobe.lb._haproxy_acl import RefusedError, condition
-from wsprobe.lb._haproxy_grammar import Directive, Word
-from wsprobe.lb._haproxy_proxy import Proxy, Refuse, Server, Time, duration
-from wsprobe.lb._haproxy_rules import REMOVED_RULES, Rule, RuleSet, of_old, redirects
-from wsprobe.lb._haproxy_samples import METHOD, Scope, formatted
+from wsprobe.lb._haproxy_actions import REMOVED_RULES, Rule, of_old, redirects
+from wsprobe.lb._haproxy_formats import formatted
+from wsprobe.lb._haproxy_grammar import Directive
+from wsprobe.lb._haproxy_proxy import Proxy, Refuse, Time, duration
+from wsprobe.lb._haproxy_rules import RuleSet
+from wsprobe.lb._haproxy_samples import Scope
 from wsprobe.lb._haproxy_samples_of import sampled
 from wsprobe.lb._haproxy_timers import timeouts
+from wsprobe.lb._haproxy_words import Word
 from wsprobe.lb.expressions import (
     ALWAYS,
     Condition,
@@ -28,16 +32,11 @@ from wsprobe.lb.expressions import (
 from wsprobe.lb.model import (
     Answer,
     Edit,
-    Effect,
-    Gate,
     Limit,
     Listener,
-    Named,
-    Op,
     Opaque,
     Route,
     Step,
-    Upstream,
 )
 from wsprobe.lb.predict import Run, upgrade
 from wsprobe.parts import Line
@@ -69,6 +68,7 @@ class Routes:
         scope = self._scope(front)
         lists = front.lists(scope, self.refused)
         place = front.section.place
+        missing = backend.error(503, front) if front.mode == "http" else None
         return Listener(
             label=f"{front.section.kind} {front.name}",
             place=place,
@@ -76,9 +76,7 @@ class Routes:
             steps=tuple(self._before(front, lists, scope)),
             routes=tuple(self._routes(front, lists, scope)),
             limits=self.settings.limits if front.mode == "http" else (),
-            otherwise=Answer(
-                status=_error(503, front) if front.mode == "http" else None, why="no backend is chosen", place=place
-            ),
+            otherwise=Answer(status=missing, why="no backend is chosen", place=place),
         )
 
     def _scope(self, front: Proxy) -> Scope:
@@ -113,11 +111,11 @@ class Routes:
         yield from self._rules(proxy, "http-request", lists, scope)
         yield from (of_old(line) for line in proxy.all(*REMOVED_RULES))
         yield from http.restricted(proxy)
-        yield from _statistics(proxy)
+        yield from backend.statistics(proxy)
         yield from self._redirects(proxy, lists, scope)
 
     def _rules(self, proxy: Proxy, keyword: str, lists: dict[str, list[Condition]], scope: Scope) -> Iterator[Step]:
-        rules = RuleSet(keyword, proxy.name, lists, replace(scope, errors=_errors(proxy)), self.unread)
+        rules = RuleSet(keyword, proxy.name, lists, replace(scope, errors=backend.errors(proxy)), self.unread)
         yield from rules.steps(proxy.rules(keyword), self.refused)
 
     def _monitor(self, front: Proxy, lists: dict[str, list[Condition]], scope: Scope) -> Iterator[Step]:
@@ -185,10 +183,12 @@ class Routes:
         target, host = sampled(match)
         scope = replace(self._scope(front), tcp=front.mode != "http" and back.mode != "http")
         steps = tuple(self._behind(front, back, scope))
-        server = _first(back)
-        if server is None and not _transparent(back):
+        server = backend.first(back)
+        if server is None and not backend.transparent(back):
             steps += (
-                Answer(status=_error(503, back, front), why=f"{back.name} has no server", place=back.section.place),
+                Answer(
+                    status=backend.error(503, back, front), why=f"{back.name} has no server", place=back.section.place
+                ),
             )
         return Route(
             label=label,
@@ -198,9 +198,9 @@ class Routes:
             sample_host=host,
             steps=steps,
             response=tuple(self._answers(front, back, scope)),
-            upstream=_upstream(back, server),
+            upstream=backend.upstream(back, server),
             timeouts=tuple(timeouts(front, back, self._tunnel(front, back, scope, target, host))),
-            notes=tuple(_notes(back)),
+            notes=tuple(backend.notes(back)),
         )
 
     def _behind(self, front: Proxy, back: Proxy, scope: Scope) -> Iterator[Step]:
@@ -214,12 +214,12 @@ class Routes:
                 yield from self._common(back, lists, scope)
         if back.mode != "http":
             return
-        yield from _filters(front, back)
-        server = _first(back)
+        yield from backend.filters(front, back)
+        server = backend.first(back)
         yield from http.leaving(front, back, server, scope)
         yield from (step for proxy in (back, front) for step in self._spoilt(proxy, scope))
-        if server is not None and _protocol(server) in {"h2", "h2c"}:
-            yield from _extended_connect(server)
+        if server is not None and backend.protocol(server) in {"h2", "h2c"}:
+            yield from backend.extended_connect(server)
 
     def _responses(self, proxy: Proxy, scope: Scope) -> Iterator[Step]:
         about = replace(scope, response=True)
@@ -286,98 +286,3 @@ def _peer(front: Proxy) -> str:
         if any("set-src" in line.words for line in front.rules(keyword)):
             return "a rule sets the client's address (set-src)"
     return ""
-
-
-def _errors(*proxies: Proxy) -> dict[int, int]:
-    """The statuses that a redirect to an error page stands in for; the first section that has one counts."""
-    codes = {"errorloc": 302, "errorloc302": 302, "errorloc303": 303}
-    found: dict[int, int] = {}
-    for proxy in reversed(proxies):
-        for line in proxy.all(*codes):
-            if len(line.words) > 1 and line.words[1].isdigit():
-                found[int(line.words[1])] = codes[line.name]
-    return found
-
-
-def _error(status: int, *proxies: Proxy) -> int:
-    return _errors(*proxies).get(status, status)
-
-
-def _first(back: Proxy) -> Server | None:
-    """The server that the others are like: the first that is no backup."""
-    servers = back.servers()
-    return next((server for server in servers if not server.has("backup")), servers[0] if servers else None)
-
-
-def _transparent(back: Proxy) -> bool:
-    return bool(back.option("transparent") or back.option("http_proxy") or back.last("transparent"))
-
-
-def _protocol(server: Server) -> str:
-    """What an upgrade is spoken in: `ws` decides where ALPN leaves a choice (5.2)."""
-    forced, offered, choice = server.after("proto"), server.after("alpn").split(","), server.after("ws")
-    tls = server.has("ssl")
-    if choice == "h1":
-        return "http/1.1"
-    if forced == "h2" or choice == "h2" or (tls and offered == ["h2"]):
-        return "h2" if tls else "h2c"
-    return "client" if forced in {"", "h1"} else forced
-
-
-def _upstream(back: Proxy, server: Server | None) -> Upstream | None:
-    if server is None:
-        return Upstream(protocol="client", place=back.section.place) if _transparent(back) else None
-    addresses = tuple(dict.fromkeys(each.address for each in back.servers() if each.address))
-    protocol = _protocol(server) if back.mode == "http" else "client"
-    return Upstream(
-        protocol="client" if protocol == "http/1.1" else protocol,
-        tls=server.has("ssl"),
-        addresses=addresses,
-        place=server.place,
-        protocol_place=server.place if protocol in {"h2", "h2c"} else None,
-    )
-
-
-def _extended_connect(server: Server) -> Iterator[Step]:
-    """Over HTTP/2 an upgrade is a CONNECT without these headers (RFC 8441)."""
-    names = ("Connection", "Upgrade", "Sec-WebSocket-Key", "Host")
-    yield Edit(op=Op.REMOVE, which=Named(names), place=server.place)
-
-
-def _notes(back: Proxy) -> Iterator[str]:
-    servers = back.servers()
-    if len({_protocol(server) for server in servers}) > 1:
-        yield "the servers are spoken to in different protocols; this is about the first"
-    if back.last("use-server"):
-        yield "use-server may choose another server"
-
-
-def _filters(front: Proxy, back: Proxy) -> Iterator[Step]:
-    """Filters that may change headers; `compression offload` takes Accept-Encoding out."""
-    for line in (*front.all("filter"), *(back.all("filter") if back is not front else ())):
-        name = str(line.words[1]) if len(line.words) > 1 else ""
-        if name.startswith("lua.") or name in {"opentracing", "opentelemetry", "fcgi-app"}:
-            yield Opaque(why=f"the filter {name} is not followed", place=line.place)
-    for line in (*back.all("compression"), *(front.all("compression") if back is not front else ())):
-        if line.words[1:2] == ("offload",):
-            value = Undecided("compression offload", "whether the answer could be compressed decides it")
-            yield Edit(op=Op.SET, which=Named(("Accept-Encoding",)), value=value, place=line.place)
-
-
-def _statistics(proxy: Proxy) -> Iterator[Step]:
-    """The statistics page answers for all that begins with its URI."""
-    lines = proxy.all("stats")
-    if not lines:
-        return
-    uri = next((line for line in reversed(lines) if line.words[1:2] == ("uri",) and len(line.words) > 2), None)
-    place = uri.place if uri else lines[-1].place
-    begins = Test(Of(Subject.TARGET), How.PREFIX, (str(uri.words[2]) if uri else "/haproxy?stats",))
-    asked = both(begins, Test(METHOD, How.EQUALS, ("GET", "HEAD", "POST")))
-    if any(line.words[1:2] in {("auth",), ("http-request",)} for line in lines):
-        passes = Undecided("stats auth", "it depends on the password")
-        yield Gate(
-            kind="stats auth", header="Authorization", effect=Effect.READS, passes=passes, when=asked, place=place
-        )
-    posted = both(asked, Test(METHOD, How.EQUALS, ("POST",)))
-    yield Answer(status=303, why="a command to the statistics page", when=posted, place=place)
-    yield Answer(status=200, why="the statistics page", when=asked, place=place)

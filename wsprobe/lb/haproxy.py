@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from wsprobe.inspection import Problem, Unknown
 from wsprobe.lb import _haproxy_http as http
-from wsprobe.lb._haproxy_grammar import PROXIES, SECTIONS, Directive, Parsed, Section, parse, version_of
+from wsprobe.lb._haproxy_actions import REMOVED_RULES
+from wsprobe.lb._haproxy_blocks import version_of
+from wsprobe.lb._haproxy_grammar import PROXIES, SECTIONS, Directive, Parsed, Section, parse
 from wsprobe.lb._haproxy_proxy import Proxy, Refuse, proxies
 from wsprobe.lb._haproxy_routes import Routes, Settings
-from wsprobe.lb._haproxy_rules import REMOVED_RULES
 from wsprobe.lb.expressions import Condition, How, OneOf, Piece, Test, Undecided, both, header
 from wsprobe.lb.model import Config, Limit
 from wsprobe.lb.source import ReadError, Source
