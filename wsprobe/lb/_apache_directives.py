@@ -55,3 +55,17 @@ def known(node: Node) -> bool:
     if node.name in _UNREAD:
         return False
     return node.name in _READ or node.name in _HARMLESS or bool(_PREFIXES.match(node.name))
+
+
+_OF_A_SERVER = {
+    "proxytimeout", "timeout", "keepalivetimeout", "keepalive", "limitrequestfieldsize", "limitrequestline",
+    "limitrequestfields", "servername", "serveralias", "documentroot", "proxyrequests", "proxyvia", "listen",
+    "requestreadtimeout", "allowencodedslashes", "rewritemap", "sslproxyengine", "sslengine", "traceenable",
+}  # fmt: skip
+"""Directives of a server or a virtual host: in a section for paths or upstreams they keep Apache from starting."""
+
+
+def misplaced(node: Node, section: str) -> bool:
+    """Whether a directive may not stand in that section; the empty one is the server itself."""
+    of_an_upstream = node.name == "sslproxyengine" and section.lower().startswith("proxy")
+    return bool(section) and node.name in _OF_A_SERVER and not of_an_upstream

@@ -3,7 +3,7 @@
 import re
 
 from wsprobe.inspection import Unknown
-from wsprobe.lb._apache_directives import known
+from wsprobe.lb._apache_directives import known, misplaced
 from wsprobe.lb._apache_grammar import Node, Parsed
 from wsprobe.lb._apache_preprocess import resolved
 from wsprobe.lb._apache_routes import before_routes, routes
@@ -48,15 +48,17 @@ def _no_template(source: Source) -> None:
             raise ReadError(source.path, f"a template ({mark} at line {number}), not read", number, found.start() + 1)
 
 
-def _unread(body: tuple[Node, ...], parsed: Parsed) -> None:
-    """Every directive that is neither read nor known to leave requests alone."""
+def _unread(body: tuple[Node, ...], parsed: Parsed, section: str = "") -> None:
+    """Every directive that is neither read nor known to leave requests alone, or that may not stand where it does."""
     for node in body:
+        if misplaced(node, section):
+            parsed.problem(node.place, f"{node.written} is not allowed in <{section}>: Apache does not start")
         if not known(node):
             what = f"<{node.written}>" if node.body is not None else node.written
             why = "the directive is not read"
             parsed.unread.append(Unknown(what=what[:80], why=why, place=node.place))
         if node.body:
-            _unread(node.body, parsed)
+            _unread(node.body, parsed, section if node.name == "virtualhost" else node.written)
 
 
 # Listeners.
