@@ -28,7 +28,7 @@ LAYERS = {
         "recordfile",
         "redact",
     ],
-    2: ("path", "wording", "lb", "trials", "stacks", "ladder", "defaults", "weighing"),
+    2: ("path", "wording", "lb", "trials", "stacks", "ladder", "defaults", "weighing", "groups"),
     3: ("judging", "rules"),
     4: ("diagnose", "meet", "controls", "examine", "silences", "veil"),
     5: ("net", "reports"),

@@ -10,6 +10,8 @@ from itertools import pairwise
 from wsprobe import __version__
 from wsprobe.controls import told
 from wsprobe.durations import seconds
+from wsprobe.groups import Tried, groups
+from wsprobe.groups import told as told_of_groups
 from wsprobe.headers import Edit, Kind, Value, diff, is_credential, permitted, values_of
 from wsprobe.join import CLIENT
 from wsprobe.judging import judge
@@ -73,12 +75,18 @@ def collect(reports: Sequence[Report]) -> Reports:
     for report in reports:
         for name, took in _phases(report.trace).items():
             phases.setdefault(name, []).append(took)
+    tried = [
+        Tried(report.trace.hops[0], well=Path(report.trace).healthy and report.verdict is None) for report in reports
+    ]
+    found = groups(tried)
     return Reports(
         reports=tuple(ordered),
         summary=Summary(
             connections=len(reports),
-            healthy=sum(Path(report.trace).healthy and report.verdict is None for report in reports),
+            healthy=sum(one.well for one in tried),
             phases={name: _spread(sorted(times)) for name, times in phases.items()},
+            groups=found,
+            said=tuple(told_of_groups(tried, found)),
         ),
     )
 

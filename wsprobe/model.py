@@ -439,12 +439,33 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """The connections that met one node, as `by` (address, certificate, a header of the answer) tells it.
+
+    `chance` is how likely chance alone makes the difference to the others, corrected for all groups compared.
+    """
+
+    by: str
+    name: str
+    failed: int
+    connections: int
+    failed_elsewhere: int
+    elsewhere: int
+    chance: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """Many connections in numbers; `phases` holds the spread of each phase by name."""
+    """Many connections in numbers; `phases` holds the spread of each phase by name.
+
+    `groups` are the connections by the nodes that they met, and `said` what these say in words.
+    """
 
     connections: int
     healthy: int
     phases: dict[str, Spread]
+    groups: tuple[Group, ...] = ()
+    said: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,8 +66,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--ping", metavar="SECONDS", type=_seconds, help="send a ping as often as this")
     add("--timers", action="store_true", help="find a timer: hold connections side by side, silent and busy")
     add("--max-time", metavar="SECONDS", type=_seconds, help="bounds the whole connection")
-    add = parser.add_argument_group("many connections").add_argument
+    group = parser.add_argument_group("many connections")
+    add = group.add_argument
     add("--repeat", metavar="N", type=_count, default=1, help="make N connections")
+    only = group.add_mutually_exclusive_group().add_argument
+    only("--each-address", action="store_true", help="to each address that the name resolves to, --repeat times")
+    only("--addresses", metavar="FILE", help="to each of these addresses, one a line, HOST or HOST:PORT; - is stdin")
     add("--concurrency", metavar="C", type=_count, default=1, help="at most C at a time (default: 1)")
     add("--rate", metavar="R", type=_seconds, help="start R a second (default: 1, on loopback as fast as they go)")
     add("--plan", action="store_true", help="print every connection that would be made, and make none")
@@ -101,8 +105,9 @@ def attempt(options: argparse.Namespace) -> "Attempt":
     from wsprobe.net.attempt import ANSWER_SECONDS, Attempt
     from wsprobe.net.conversation import Beat
 
-    if options.timers and (options.repeat > 1 or options.location):
-        raise UsageError("--timers makes its own connections to one URL: leave --repeat and --location out")
+    many = options.repeat > 1 or options.each_address or options.addresses is not None
+    if options.timers and (many or options.location):
+        raise UsageError("--timers makes its own connections to one URL: leave --repeat and the like out")
     url = parse_url(options.url, "URL", ("ws", "wss", "http", "https"))
     url = url.with_scheme(_WEBSOCKET.get(url.scheme, url.scheme))
     check_tls(options, url)
@@ -219,6 +224,9 @@ def plan(attempt: "Attempt", options: argparse.Namespace) -> str:
     if options.timers:
         number = f"{5 if any(option == '--send' for option, _ in options.steps or ()) else 4} upgrades side by side"
     request = f"{number} to {redact_text(str(url))}{through} ({names}){pace}"
+    if options.each_address or options.addresses is not None:
+        where = "given address" if options.addresses is not None else "address of the name"
+        request = f"to each {where}: {request}"
     lines = [f"{request}, watched for {attempt.hold:g} s, User-Agent {_agent(attempt)}"]
     if url.scheme == "wss" and attempt.verify:
         lines.append(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from wsprobe.cli import asked, gather
 from wsprobe.cli.controloptions import weighed
+from wsprobe.cli.targets import Target
 from wsprobe.controls import Allowed, left_out, next_ask
 from wsprobe.model import Control, Trace, Trial, Weighing
 from wsprobe.redact import redact_text
@@ -37,6 +38,7 @@ class Run:
     attempt: "Attempt"
     options: argparse.Namespace
     may: Allowed
+    targets: tuple[Target, ...] = ()
     trials: list[Trial] = field(default_factory=list)
     stopped: str | None = None
     weighings: list[Weighing] = field(default_factory=list)
@@ -53,12 +55,23 @@ class Run:
         """Makes them; cancelled, it keeps what those that are open have seen."""
         free = asyncio.Semaphore(self.options.concurrency)
         async with asyncio.TaskGroup() as group:
-            for number in range(self.options.repeat):
+            for number in range(self.total):
                 await free.acquire()
                 await self._turn(self.attempt)
-                group.create_task(self._one(replace(self.attempt, number=number))).add_done_callback(
-                    lambda _: free.release()
-                )
+                group.create_task(self._one(self._numbered(number))).add_done_callback(lambda _: free.release())
+
+    @property
+    def total(self) -> int:
+        """How many connections were asked for."""
+        return int(self.options.repeat) * max(1, len(self.targets))
+
+    def _numbered(self, number: int) -> "Attempt":
+        """One of the connections; the addresses take turns."""
+        attempt = replace(self.attempt, number=number)
+        if not self.targets:
+            return attempt
+        asked_ = (attempt.url.host or "").lower(), attempt.url.port or 0
+        return replace(attempt, answers={**attempt.answers, asked_: self.targets[number % len(self.targets)]})
 
     async def controls(self) -> None:
         """Asks what separates the explanations that the first connection left, one request after the other."""
@@ -70,7 +83,7 @@ class Run:
             return
         main = min((one.observation for one in self.seen), key=lambda one: one.trace or "")
         trace = Trace(id=main.trace, hops=(main,), order="one hop")
-        for number in count(self.options.repeat):
+        for number in count(self.total):
             ask = next_ask(trace, self.may)
             if ask is None:
                 break
@@ -131,7 +144,7 @@ class Run:
         from wsprobe.redact import redact
 
         load = next(scale)
-        for number in count(self.options.repeat + len(self.trials) + made):
+        for number in count(self.total + len(self.trials) + made):
             attempt = loaded(self.attempt, header, load, number)
             await self._turn(attempt)
             seen = redact(await probe(attempt), gather.fingerprint_key())
@@ -184,9 +197,9 @@ class Run:
             print(f"\rheld for {took:.0f} of {self.attempt.hold:.0f} s{ended} ", end="", file=sys.stderr, flush=True)
 
     def _tell(self) -> None:
-        if self.options.repeat > 1 and sys.stderr.isatty():
-            end = "\n" if len(self.seen) == self.options.repeat else ""
-            print(f"\r{len(self.seen)} of {self.options.repeat}", end=end, file=sys.stderr, flush=True)
+        if self.total > 1 and sys.stderr.isatty():
+            end = "\n" if len(self.seen) == self.total else ""
+            print(f"\r{len(self.seen)} of {self.total}", end=end, file=sys.stderr, flush=True)
 
 
 async def _all(tasks: Iterable["asyncio.Task[None]"]) -> None:

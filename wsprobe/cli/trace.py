@@ -12,6 +12,7 @@ from wsprobe.cli.configoptions import config_arguments, read_configs
 from wsprobe.cli.controloptions import allowed, control_arguments
 from wsprobe.cli.headeroptions import NOT_IMITATED
 from wsprobe.cli.running import Run
+from wsprobe.cli.targets import targets
 from wsprobe.model import Control, Trace
 from wsprobe.redact import redact_text
 
@@ -49,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     configs = read_configs(options)
     gather.fingerprint_key()  # what cannot be used is told before anything is sent
     gather.records(options.records)
-    run_ = Run(attempt, options, may)
+    run_ = Run(attempt, options, may, targets(options, attempt))
     try:
         if options.timers:
             asyncio.run(run_.timers())
@@ -89,7 +90,7 @@ def _judged(run_: Run, found: gather.Found) -> "Report | Reports":
             weighings = tuple(run_.weighings)
             trace = replace(trace, trials=trials, stopped=run_.stopped, weighings=weighings)  # noqa: PLW2901
         reports.append(_report(trace, redirections[trace.hops[0].connection], options))
-    return reports[0] if options.repeat == 1 else collect(reports)
+    return reports[0] if run_.total == 1 else collect(reports)
 
 
 def _report(trace: Trace, redirections: tuple[Control, ...], options: argparse.Namespace) -> "Report":

@@ -156,6 +156,7 @@ class _Page:
         kinds = _view.kinds(reports)
         yield f"**{_view.counted(summary.connections, 'connection')}**, {summary.healthy} healthy"
         yield self._table(["connections", "result"], kinds, lambda kind: [str(kind.times), self._result(kind.first)])
+        yield self._list("Nodes", summary.said, self._prose)
         yield self._table(["phase", "p50", "p95", "p99"], list(summary.phases.items()), self._phase)
         for kind in [kind for kind in kinds if kind.first.verdict][: self._size.items]:
             yield "---"

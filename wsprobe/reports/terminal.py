@@ -383,6 +383,8 @@ def _overview(page: _Page, reports: Reports, kinds: Sequence[_view.Kind]) -> Non
     page.table("results", [_result(kind) for kind in kinds[:_MOST]])
     if len(kinds) > _MOST:
         page.block("", [_more(len(kinds) - _MOST)])
+    page.blank()
+    page.block("nodes", _plain(summary.said))
     if summary.phases:
         page.blank()
         page.table("phases", [tuple(Text(word, "dim") for word in ("", "p50", "p95", "p99")), *_phases(reports)])
