@@ -31,6 +31,7 @@ _SCRIPTS = (
     "rewrite_by_lua_file",
     "js_access",
 )
+_OTHERS = ("auth_oidc", "auth_ldap", "auth_pam", "auth_digest", "auth_gss", "auth_radius", "auth_saml")
 SCRIPTS = frozenset(_SCRIPTS)
 """Directives that run a script before a request is passed on."""
 
@@ -57,7 +58,8 @@ class Access:
 
     def steps(self) -> Iterator[Step]:
         """The checks in their order; with `satisfy any` one of them is enough."""
-        checks = [*self._jwt(), *self._addresses(), *self._basic(), *self._request()]
+        yield from self._certificate()
+        checks = [*self._jwt(), *self._addresses(), *self._basic(), *self._request(), *self._others()]
         satisfy = self.scope.setting("satisfy")
         if satisfy and satisfy.arg(0) == "any" and len(checks) > 1:
             yield from self._any(checks)
@@ -162,6 +164,29 @@ class Access:
             place=found.place,
         )
         yield _Check(gate, found, refused)
+
+    def _others(self) -> Iterator[_Check]:
+        """Authentications of modules that are not followed."""
+        for name in _OTHERS:
+            found = self.scope.setting(name)
+            if found and found.arg(0) != "off":
+                passes = Undecided(name, f"{name} is not followed")
+                yield _Check(self._gate(name, passes, found, ALWAYS), found, NEVER)
+
+    def _certificate(self) -> Iterator[Step]:
+        found = self.scope.setting("ssl_verify_client")
+        if found and found.arg(0) == "on":
+            passes = Undecided("ssl_verify_client", "it depends on the certificate of the client")
+            https = Test(Of(Subject.SCHEME), How.EQUALS, ("https",))
+            yield Gate(
+                kind="ssl_verify_client",
+                header="",
+                effect=Effect.READS,
+                passes=passes,
+                when=https,
+                status=400,
+                place=found.place,
+            )
 
     def _gate(
         self, kind: str, passes: Condition, cause: Directive, when: Condition, header: str = "Authorization"

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Iterator
 
-from wsprobe.inspection import Unknown
 from wsprobe.lb._nginx_grammar import Directive, Grammar, placeholder
+from wsprobe.lb._nginx_proxy import ELSEWHERE
 from wsprobe.lb._nginx_routes import Server
 from wsprobe.lb._nginx_scope import Scope
 from wsprobe.lb._nginx_servers import fragment, listeners, sample_host
+from wsprobe.lb._nginx_stream import streams
 from wsprobe.lb._nginx_unread import unread
 from wsprobe.lb._nginx_values import Values, group_names, names_in
 from wsprobe.lb.model import Config, Listener
@@ -15,7 +16,6 @@ from wsprobe.lb.source import Source
 
 _MAIN = frozenset({"events", "http", "stream", "mail", "user", "pid", "worker_processes", "load_module", "daemon"})
 _HTTP_ONLY = frozenset({"upstream", "map", "geo", "split_clients", "js_import", "js_set", "log_format", "server"})
-_ELSEWHERE = "http://$written_where_this_file_is_included"
 _FORWARDED = frozenset({"upgrade", "connection"})
 
 
@@ -37,7 +37,7 @@ def config(source: Source, version: str, *, assumed: bool) -> Config:
         version=version,
         assumed=assumed,
         listeners=listened,
-        unread=(*unread(top), *found.unread),
+        unread=tuple(unread(top)),
         problems=tuple(problems),
         files=tuple(grammar.files),
     )
@@ -85,11 +85,11 @@ class _Reading:
 
     def __init__(self, top: tuple[Directive, ...], values: Values) -> None:
         self.values = values
-        self.unread: list[Unknown] = []
         whole = [each for each in top if each.name == "http" and each.block is not None]
         self.addresses: dict[str, tuple[str, ...]] = {}
         self.servers: list[Server] = []
         self.loose: Server | None = None
+        self.streams = tuple(each for each in top if each.name == "stream" and each.block is not None)
         for each in whole:
             self._http(Scope("http", each, None, each.block or ()))
         if not whole:
@@ -100,6 +100,8 @@ class _Reading:
         yield from listeners(self.servers)
         if self.loose:
             yield fragment(self.loose)
+        for each in self.streams:
+            yield from streams(each)
 
     def _http(self, http: Scope) -> None:
         for each in http.own("upstream"):
@@ -123,7 +125,10 @@ class _Reading:
         elif _passes(inner):
             first = inner[0]
             if not any(each.name == "proxy_pass" for each in inner):
-                inner = (*inner, Directive("proxy_pass", (_ELSEWHERE,), first.source, first.line, first.column))
+                inner = (
+                    *inner,
+                    Directive("proxy_pass", (f"http://{ELSEWHERE}",), first.source, first.line, first.column),
+                )
             block = (Directive("location", ("/",), first.source, first.line, first.column, inner),)
             self._loose(Scope("http", None, None, outer), block)
         else:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from wsprobe.lb._nginx_grammar import Directive
 from wsprobe.lb._nginx_scope import Scope
 from wsprobe.lb._nginx_values import Around, Values, names_in
-from wsprobe.lb.expressions import ALWAYS, Condition, How, Of, Subject, Test, both, has
+from wsprobe.lb.expressions import ALWAYS, Cased, Condition, How, Of, Piece, Subject, Test, Value, both, has
 from wsprobe.lb.model import Edit, Like, Named, Op, Step
 
 NAMES = ("more_set_input_headers", "more_clear_input_headers")
@@ -44,6 +44,29 @@ def evaluated(blocks: tuple[Scope | None, ...], values: Values) -> tuple[frozens
             for inner in (each, *(each.block or ())) if each.name in {"if", "rewrite"} else ():
                 perhaps.update(name for arg in inner.args for name in names_in(arg))
     return values.asked_by(sure), values.asked_by(perhaps) - values.asked_by(sure)
+
+
+def unmoved(scope: Scope, values: Values) -> frozenset[str]:
+    """The variables that do not see a header go that a pattern clears: they have the client's from elsewhere."""
+    found: set[str] = set()
+    for each in scope.nearest("more_clear_input_headers"):
+        for arg in each.args:
+            prefix = arg.removesuffix("*").lower()
+            if arg.endswith("*") and "x-forwarded-for".startswith(prefix):
+                found.add("proxy_add_x_forwarded_for")
+            if arg.endswith("*") and "cookie".startswith(prefix):
+                found.update(name for name in values.used if name.startswith("cookie_"))
+    return frozenset(found)
+
+
+def host(scope: Scope, values: Values, around: Around) -> Value | None:
+    """What `$host` is where headers-more sets Host, None where it does not."""
+    for each in reversed(scope.nearest("more_set_input_headers")):
+        for arg in reversed(each.args):
+            name, colon, value = arg.partition(":")
+            if name.strip().lower() == "host" and colon and value.strip():
+                return Cased(Piece(values.value(value.strip(), around), ":", 1))
+    return None
 
 
 def _options(each: Directive) -> tuple[list[Condition], bool, list[str]]:

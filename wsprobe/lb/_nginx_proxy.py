@@ -35,6 +35,12 @@ from wsprobe.patterns import lazy
 NEW_DEFAULTS = (1, 29, 7)
 """The version from which upstreams are spoken to in HTTP/1.1, and Connection is no longer set to close."""
 
+UNKNOWN = "unknown"
+"""What stands for the protocol where a file that may say it could not be read."""
+
+ELSEWHERE = "$the_location_that_includes_this"
+"""The host of a proxy_pass that a fragment leaves to the file that includes it."""
+
 _URL = lazy(r"(https?|grpcs?)://(.*)\Z", re.IGNORECASE | re.DOTALL)
 _HOST_OF = r"(?is)\A(?:https?|grpcs?)://(?:unix:.*|(?:(?<=p://|c://)([^/?]*?)(?::80)?|([^/?]*?)(?::443)?)(?:[/?].*)?)\Z"
 _URI_OF = r"(?is)\A(?:https?|grpcs?)://[^/?]*([/?].*)\Z"
@@ -98,6 +104,8 @@ class Passing:
         if self.directive.name == "grpc_pass":
             return "h2" if self.to.scheme == "grpcs" else "h2c", self.directive.place
         default = "1.1" if self.values.version >= NEW_DEFAULTS else "1.0"
+        if unread_include(self.scope, "proxy_http_version"):
+            return UNKNOWN, None
         said_so = self.scope.setting("proxy_http_version")
         version = said_so.arg(0) if said_so else default
         if version.startswith("2"):
@@ -109,7 +117,7 @@ class Passing:
         """The upstream; `addresses` are those of the upstream blocks by name."""
         to = self.to
         protocol, place = self.version
-        found = addresses.get(to.host, (to.host,) if to.host else ())
+        found = () if to.host == ELSEWHERE else addresses.get(to.host, (to.host,) if to.host else ())
         return Upstream(
             protocol=protocol,
             tls=to.scheme in {"https", "grpcs"},
@@ -121,9 +129,6 @@ class Passing:
     def steps(self) -> Iterator[Step]:
         """Headers first, then the method and the request target: a header is made of what was before."""
         yield from self._hostless()
-        missing = unread_include(self.scope, self._set_name())
-        if missing:
-            yield Opaque(why=f"{missing.unread}; it may set headers", place=missing.place)
         yield from self._headers()
         method = self.scope.setting("proxy_method")
         if method:
@@ -152,24 +157,26 @@ class Passing:
     def _headers(self) -> Iterator[Step]:
         own = self.edits(self.scope.nearest(self._set_name()))
         named = {name.lower() for edit in own for name in _names(edit)}
-        edits = [
-            *self._off(own),
-            *(edit for edit in self._defaults() if not {n.lower() for n in _names(edit)} & named),
-            *own,
-        ]
+        defaults = [edit for edit in self._defaults() if not {name.lower() for name in _names(edit)} & named]
+        steps: list[Step] = [*self._off(own), *defaults, *self._missing(), *own]
         if self.around.original:
-            yield from edits
+            yield from steps
             return
         # Something before may have edited headers: what stands there now is looked at before these edits begin.
-        looked_at: list[Edit] = []
-        for edit in edits:
-            if edit.value is None or isinstance(edit.value, Text):
-                looked_at.append(edit)
+        looked_at: list[Step] = []
+        for step in steps:
+            if not isinstance(step, Edit) or step.value is None or isinstance(step.value, Text):
+                looked_at.append(step)
                 continue
             name = f"header {len(looked_at)}"
-            yield Assign(name=name, value=edit.value, place=edit.place)
-            looked_at.append(replace(edit, value=Of(Subject.VARIABLE, name)))
+            yield Assign(name=name, value=step.value, place=step.place)
+            looked_at.append(replace(step, value=Of(Subject.VARIABLE, name)))
         yield from looked_at
+
+    def _missing(self) -> Iterator[Step]:
+        """A file that could not be read may set headers in place of the defaults."""
+        if missing := unread_include(self.scope, self._set_name()):
+            yield Opaque(why=f"{missing.unread}; it may set headers", place=missing.place)
 
     def _off(self, own: list[Edit]) -> Iterator[Edit]:
         """proxy_pass_request_headers: nothing that the client sent is passed on; what is set is set nevertheless."""

@@ -9,7 +9,7 @@ from wsprobe.lb._nginx_access import SCRIPTS, Access
 from wsprobe.lb._nginx_grammar import Directive
 from wsprobe.lb._nginx_head import dropped, limits
 from wsprobe.lb._nginx_input import NAMES as INPUT
-from wsprobe.lb._nginx_input import evaluated, input_edits
+from wsprobe.lb._nginx_input import evaluated, host, input_edits, unmoved
 from wsprobe.lb._nginx_match import Place, modifier, ordered, sample
 from wsprobe.lb._nginx_proxy import Passing, unread_include
 from wsprobe.lb._nginx_response import response
@@ -140,6 +140,8 @@ class Server:
 
     def routes(self) -> Iterator[Route]:
         """The routes in the order of nginx; the last one is for what no location takes."""
+        for each in self.scope.own("proxy_pass"):
+            self.problems.append(each.problem('"proxy_pass" directive is not allowed here, in "server"'))
         whole = False
         for place in ordered(self.scope, self.path):
             how, name = modifier(place.scope)
@@ -257,7 +259,9 @@ class Rest:
         if not edited:
             return around
         kept, doubtful = evaluated((self.server.scope, self.scope, self.scope.parent), self.server.values)
-        return replace(around, kept=kept, doubtful=doubtful)
+        new_host = host(self.scope, self.server.values, around)
+        around = replace(around, kept=kept | unmoved(self.scope, self.server.values), doubtful=doubtful)
+        return around.knowing(host=new_host) if new_host else around
 
     def handler(self) -> Directive | None:
         """Who answers: the directive of the block itself; an `if` or limit_except has it from its location."""

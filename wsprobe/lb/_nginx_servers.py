@@ -22,7 +22,7 @@ _HOST = Or(HOST, TEXT_EMPTY)
 
 
 @dataclass(frozen=True, slots=True)
-class _Socket:
+class Socket:
     """An address that a server listens on."""
 
     address: str
@@ -30,10 +30,10 @@ class _Socket:
 
 
 @dataclass(frozen=True, slots=True)
-class _Listen:
+class Listen:
     """One address of one server, and what stands behind it."""
 
-    socket: _Socket
+    socket: Socket
     tls: bool
     default: bool
     directive: Directive | None
@@ -41,11 +41,11 @@ class _Listen:
 
 def listeners(servers: list[Server]) -> Iterator[Listener]:
     """One listener for each set of servers that share addresses."""
-    sockets: dict[_Socket, list[tuple[Server, _Listen]]] = {}
+    sockets: dict[Socket, list[tuple[Server, Listen]]] = {}
     for server in servers:
-        for listen in _listens(server.scope):
+        for listen in listens(server.scope):
             sockets.setdefault(listen.socket, []).append((server, listen))
-    groups: dict[tuple[int, ...], list[_Socket]] = {}
+    groups: dict[tuple[int, ...], list[Socket]] = {}
     for socket, found in sockets.items():
         default = next((index for index, (_, listen) in enumerate(found) if listen.default), 0)
         key = (default, *dict.fromkeys(id(server) for server, _ in found))
@@ -79,39 +79,41 @@ def _listener(
         steps += _caught(server, match)
         steps += [replace(step, when=both(match, step.when)) for step in server.rewriting().all()]
         taken += [replace(each, match=both(match, each.match)) for each in routes[id(server)]]
-    label = ", ".join(_shown(bind) for bind in binds) or "a fragment, included somewhere"
+    label = ", ".join(shown(bind) for bind in binds) or "a fragment, included somewhere"
     return Listener(label=label, place=place, binds=tuple(binds), steps=tuple(steps), routes=tuple(taken))
 
 
-def _shown(bind: Bind) -> str:
+def shown(bind: Bind) -> str:
+    """An address as people write it."""
     port = f":{bind.port}" if bind.port else ""
     return f"{bind.address or '*'}{port}{' tls' if bind.tls else ''}"
 
 
-def _listens(scope: Scope) -> Iterator[_Listen]:
+def listens(scope: Scope) -> Iterator[Listen]:
+    """The addresses of a server block; port 80 of all addresses where it names none."""
     found = [each for each in scope.own("listen") if each.args]
     tls = scope.flag("ssl", default=False)
     if not found:
-        yield _Listen(_Socket("", 80), tls, default=False, directive=None)
+        yield Listen(Socket("", 80), tls, default=False, directive=None)
     for each in found:
         if "quic" in each.args:
             continue
         default = "default_server" in each.args or "default" in each.args[1:]
         for socket in _sockets(each.args[0]):
-            yield _Listen(socket, tls or "ssl" in each.args, default, each)
+            yield Listen(socket, tls or "ssl" in each.args, default, each)
 
 
-def _sockets(text: str) -> Iterator[_Socket]:
+def _sockets(text: str) -> Iterator[Socket]:
     found = _PORT.match(text)
     if text.startswith("unix:"):
-        yield _Socket(text, None)
+        yield Socket(text, None)
     elif found:
         address = (found["host"] or "").strip("[]")
         first, last = int(found["port"]), int(found["last"] or found["port"])
         for port in range(first, min(last, first + _MAX_PORTS) + 1):
-            yield _Socket("" if address in _ANY else address, port)
+            yield Socket("" if address in _ANY else address, port)
     else:
-        yield _Socket("" if text in _ANY else text.strip("[]"), 80)
+        yield Socket("" if text in _ANY else text.strip("[]"), 80)
 
 
 # Names.

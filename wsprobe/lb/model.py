@@ -265,7 +265,10 @@ class Limit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upstream:
-    """Where a route leads. `protocol` is http/1.0, http/1.1, h2 or h2c, or client for the version of the client."""
+    """Where a route leads.
+
+    `protocol` is http/1.0, http/1.1, h2 or h2c, client for the version of the client, or unknown.
+    """
 
     protocol: str
     tls: bool = False

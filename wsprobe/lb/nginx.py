@@ -20,8 +20,8 @@ _BLOCK = lazy(
     r"^[ \t]*(?:http|server|events|stream|(?:upstream|map|location|if|limit_except)\s[^{};\n]+)\s*\{", re.MULTILINE
 )
 _STATEMENT = lazy(
-    r"^[ \t]*(?:listen|server_name|proxy_\w+|location|root|return|set \$|include|upstream|worker_\w+|ssl_certificate"
-    r"|add_header|rewrite|server|auth_\w+|error_page|more_\w+)\b[^\n{}]*;[ \t]*(?:#.*)?$",
+    r"(?:^|[{;])[ \t]*(?:listen|server_name|proxy_\w+|location|root|return|set \$|include|upstream|worker_\w+"
+    r"|ssl_certificate|add_header|rewrite|server|auth_\w+|error_page|more_\w+)\b[^\n{};]*;",
     re.MULTILINE,
 )
 _FIRST = lazy(r"(?:\s|#[^\n]*\n)*([A-Za-z_]\w*|\{\{|\{%)([^\n]*)")
@@ -31,7 +31,7 @@ def sniff(source: Source) -> bool:
     """Whether a file looks like nginx: its first word is a directive, and statements end with a semicolon."""
     text = source.text[:_SNIFFED]
     first = _FIRST.match(text)
-    if first is None or not _STATEMENT.search(text):
+    if first is None or text.startswith("#!") or not _STATEMENT.search(text):
         return False
     known = first[1] in KNOWN or first[1][0] == "{"
     return known or (bool(_BLOCK.search(text)) and first[2].rstrip().endswith((";", "{")))

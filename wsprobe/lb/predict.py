@@ -337,9 +337,8 @@ class Run:
 
     def _head(self, route: Route) -> Message:
         protocol = route.upstream.protocol if route.upstream else "client"
-        version = {"http/1.0": "HTTP/1.0", "http/1.1": "HTTP/1.1", "client": self.request.version}.get(
-            protocol, "HTTP/2"
-        )
+        versions = {"http/1.0": "HTTP/1.0", "http/1.1": "HTTP/1.1", "client": self.request.version}
+        version = versions.get(protocol, "HTTP/2" if protocol.startswith("h2") else "HTTP/?")
         target = "?" if self.target_unsure else self.target
         # Spaces around a value are no part of it, wherever they come from (RFC 9110, 5.5).
         known = tuple((name, text.strip(" \t")) for name, text in self.headers if not self._doubt(name.lower()))
