@@ -24,11 +24,11 @@ from wsprobe.inspection import (
     Unknown,
 )
 from wsprobe.lb import secrets
-from wsprobe.lb.model import Config, Edit, Gate, Limit, Listener, Named, Op, Route
-from wsprobe.lb.predict import Request, predict, steps_of
+from wsprobe.lb.model import Config, Gate, Limit, Named, Op, Route
+from wsprobe.lb.predict import Request, predict
 from wsprobe.lb.source import Source
 from wsprobe.parts import Severity
-from wsprobe.rules.config import Asked, Passage, judge
+from wsprobe.rules.config import Asked, Passage, judged, survey
 from wsprobe.rules.config import names as rule_names
 from wsprobe.rules.config import text as rule_text
 from wsprobe.silences import NAMES as SILENCE_RULES
@@ -79,7 +79,8 @@ def examine(
     passed_over: int = 0,
 ) -> Inspection:
     """All that there is to say about configs; `sources` are the files that they were read from, by name."""
-    found = [finding for finding in judge(configs, query.asked) if query.counts(finding.rule)]
+    surveyed = [list(survey(config, query.asked)) for config in configs]
+    found = [one for passages in surveyed for one in judged(passages) if query.counts(one.rule)]
     comments = tuple(comment for source in sources.values() for comment in silences(source))
     open_, silenced, said = silence(found, comments, wanted=query.counts)
     findings = tuple(sorted((*open_, *(one for one in said if query.counts(one.rule))), key=_order))
@@ -91,7 +92,7 @@ def examine(
         summary=_summary(configs, findings, silenced, told, passed_over),
         status=2 if told else int(any(query.fails(finding) for finding in findings)),
         configs=tuple(_config_view(config) for config in configs),
-        routes=tuple(route for config in configs for route in _routes(config, query.asked)),
+        routes=tuple(_view(passage) for passages in surveyed for passage, _ in passages),
         findings=findings,
         unread=tuple(unknown for config in configs for unknown in config.unread),
         problems=tuple(told),
@@ -113,6 +114,7 @@ def veil_of(configs: Sequence[Config], sources: Mapping[str, Source]) -> Veil:
 
 def _veiled(inspection: Inspection, configs: Sequence[Config], sources: Mapping[str, Source]) -> Inspection:
     veil = veil_of(configs, sources)
+    veil.hide(inspection.prediction)  # what the request holds may be repeated in any text
     hidden = veil.hide(inspection)
     return replace(hidden, redactions=veil.manifest())
 
@@ -135,15 +137,8 @@ def _config_view(config: Config) -> ConfigView:
 # Routes.
 
 
-def _routes(config: Config, asked: Asked) -> Iterator[RouteView]:
-    for listener in config.listeners:
-        for route in listener.routes:
-            looked = _all_headers(listener, route, asked)
-            yield _view(Passage(config=config, listener=listener, route=route, asked=looked))
-
-
 def _view(passage: Passage) -> RouteView:
-    route, listener, prediction = passage.route, passage.listener, passage.prediction
+    route, listener, prediction = passage.route, passage.listener, _all_headers(passage).prediction
     passed = passage.handling in {Handling.PASSED, Handling.UNKNOWN}
     return RouteView(
         config=passage.config.path,
@@ -160,13 +155,14 @@ def _view(passage: Passage) -> RouteView:
     )
 
 
-def _all_headers(listener: Listener, route: Route, asked: Asked) -> Asked:
+def _all_headers(passage: Passage) -> Passage:
     """With the headers that the route would remove, rename or rewrite, so that it can be seen."""
-    steps = (step for step in steps_of(listener, route) if isinstance(step, Edit) and step.place)
-    edits = [step for step in steps if step.op in _LOOKS]
-    named = [name for edit in edits if isinstance(edit.which, Named) for name in edit.which.names]
-    more = [name for name in dict.fromkeys(named) if name.lower() not in OWN]
-    return replace(asked, headers=(*asked.headers, *more))
+    edits = (edit for edit in passage.edits if edit.place and edit.op in _LOOKS)
+    named = (name for edit in edits if isinstance(edit.which, Named) for name in edit.which.names)
+    sent = {name.lower() for name, _ in passage.request.headers}
+    more = tuple(dict.fromkeys(name for name in named if name.lower() not in sent))
+    asked = replace(passage.asked, headers=(*passage.asked.headers, *more))
+    return replace(passage, asked=asked) if more else passage
 
 
 def _upstream(route: Route) -> str:

@@ -43,6 +43,10 @@ class Veil:
         self._made: list[str] = []
         self._shown: dict[str, str] = {}
         self.found: Counter[tuple[str, str]] = Counter()
+        # Routes repeat the lines and edits of the level around them: most is looked at once.
+        self._lines: dict[Line, Line] = {}
+        self._edits: dict[HeaderEdit, HeaderEdit] = {}
+        self._texts: dict[str, str] = {}
         for secret in dict.fromkeys(known):
             self.remember(secret)
 
@@ -74,18 +78,24 @@ class Veil:
     def _any(self, value: Any) -> Any:  # noqa: ANN401, PLR0911  one branch a kind of part
         match value:
             case str():
-                return value if isinstance(value, Enum) else self.text(value)
+                return value if isinstance(value, Enum) else self._once(self._texts, value, self.text)
             case tuple():
                 return tuple(self._any(item) for item in value)
             case Line():
-                return self.line(value)
+                return self._once(self._lines, value, self.line)
             case HeaderEdit():
-                return self._edit(value)
+                return self._once(self._edits, value, self._edit)
             case Message():
                 return self._message(value)
         if is_dataclass(value) and not isinstance(value, type):
             return self._record(value)
         return value
+
+    @staticmethod
+    def _once(known: dict[T, T], value: T, hide: Callable[[T], T]) -> T:
+        if value not in known:
+            known[value] = hide(value)
+        return known[value]
 
     def _record(self, record: Any) -> Any:  # noqa: ANN401  a dataclass
         if isinstance(record, Prediction) and record.request:

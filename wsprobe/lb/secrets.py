@@ -12,8 +12,9 @@ from functools import cache
 
 from wsprobe.credentials import SCHEMES, is_secret_name
 from wsprobe.freetext import Span, find_tokens, is_prose
+from wsprobe.inspection import Timeout, Unknown
 from wsprobe.lb.expressions import How, Of, Subject, Test, Text
-from wsprobe.lb.model import Config, Edit, Named, Op
+from wsprobe.lb.model import Config, Edit, Limit, Named, Op
 from wsprobe.parts import Line
 
 # Each pattern with texts of which one has to be there, in lower case: most lines have none, and then it is not even
@@ -127,7 +128,7 @@ _LITERAL = r"[A-Za-z0-9+/_=~.!@#*&^%-]{3,}"
 _FILE = r"(?:/[\w.-]+)+\.(?:pem|key|crt|txt|json|conf|htpasswd|lua|js)|/(?:etc|run|var|usr|opt|srv|home)/\S*"
 _DURATION = r"\d{1,4}(?:ms|[smhdkg]|[km]b)?"
 _BLOCK_KEY = r"(\s*)[\"']?(?:- )?[\"']?(\w+)[\"']?\s*:\s*[|>][+-]?\d?\s*"
-_LEAVES = (str, int, float, Line, type(None))
+_LEAVES = (Line, Timeout, Unknown, Limit)
 _SUSPECT = re.compile(
     r"(?i:passw|pwd|passphrase|auth-pass|secret|token|key|auth|cookie|sess|credential|bearer|basic|ticket|jwt|signature"
     r"|csrf|xsrf|hmac|saml|assertion|oidc|principal|client-?cert|user|otp|inline_?|setenv|\benv\s)|PASS|eyJ|@|\$2|\$apr1"
@@ -174,18 +175,20 @@ def of_model(config: Config) -> Iterator[str]:
     waiting: list[object] = [config]
     while waiting:
         part = waiting.pop()
+        kind: type = type(part)
         if isinstance(part, tuple):
             waiting += part
-        elif not isinstance(part, _LEAVES) and id(part) not in seen:
+        elif (names := _names(kind)) and id(part) not in seen:
             seen.add(id(part))
-            yield from _literals(part)
-            kind: type = type(part)
-            waiting += [getattr(part, name) for name in _names(kind)]
+            if kind in (Edit, Test):
+                yield from _literals(part)
+            waiting += [getattr(part, name) for name in names]
 
 
 @cache
 def _names(kind: type) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()
+    """The fields of a part of the model that other parts can be in."""
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) and kind not in _LEAVES else ()
 
 
 def harmless(value: str) -> bool:

@@ -20,7 +20,7 @@ from wsprobe.rules.config._index import Index
 from wsprobe.rules.config._intent import Intent, Level, intent_elsewhere, intents
 from wsprobe.rules.config._passage import Asked, Passage
 
-__all__ = ["Asked", "ConfigRule", "Intent", "Level", "Passage", "judge", "load", "names", "text"]
+__all__ = ["Asked", "ConfigRule", "Intent", "Level", "Passage", "judge", "judged", "load", "names", "survey", "text"]
 
 _MOST_ROUTES = 3
 _ORDER = (Severity.ERROR, Severity.WARNING, Severity.NOTE)
@@ -90,7 +90,12 @@ def text(name: str) -> str:
 def judge(configs: Iterable[Config], asked: Asked | None = None) -> Iterator[ConfigFinding]:
     """All findings of all rules on configs, by place; one for each fault of a line, however many routes it touches."""
     for config in configs:
-        yield from _merged([found for passage, intent in survey(config, asked) for found in _on(passage, intent)])
+        yield from judged(survey(config, asked))
+
+
+def judged(surveyed: Iterable[tuple[Passage, Intent]]) -> Iterator[ConfigFinding]:
+    """The same for one config whose routes were looked at before."""
+    yield from _merged([found for passage, intent in surveyed for found in _on(passage, intent)])
 
 
 def survey(config: Config, asked: Asked | None = None) -> Iterator[tuple[Passage, Intent]]:
