@@ -10,7 +10,7 @@ from wsprobe.lb._haproxy_converters import replacement
 from wsprobe.lb._haproxy_formats import formatted
 from wsprobe.lb._haproxy_grammar import Directive
 from wsprobe.lb._haproxy_http import awaited
-from wsprobe.lb._haproxy_samples import PATH, Scope, sample
+from wsprobe.lb._haproxy_samples import HAS_PATH, PATH, Scope, sample
 from wsprobe.lb._haproxy_words import Word
 from wsprobe.lb.expressions import (
     ALWAYS,
@@ -49,7 +49,6 @@ from wsprobe.parts import Line
 QUERY = Of(Subject.QUERY)
 WITH_QUERY = Cases(((Test(QUERY, How.EXISTS), Join((Text("?"), QUERY))),), Text(""))
 TARGET = Of(Subject.TARGET)
-_HAS_PATH = Not(Test(TARGET, How.EQUALS, ("*",)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +171,7 @@ def _replace_target(rule: Rule) -> Iterator[Step]:
     else:
         value = Substituted(subject, *found)
     matched = both(
-        Test(subject, How.REGEX, (str(rule.word(0)),)), *(() if rule.action == "replace-uri" else (_HAS_PATH,))
+        Test(subject, How.REGEX, (str(rule.word(0)),)), *(() if rule.action == "replace-uri" else (HAS_PATH,))
     )
     yield Retarget(value=value, when=both(rule.when, matched), place=rule.place)
 

@@ -7,17 +7,9 @@ from wsprobe.frozen import dataclass
 from wsprobe.inspection import Problem, Unknown
 from wsprobe.lb._haproxy_blocks import Blocks
 from wsprobe.lb._haproxy_words import QuoteError, Word, split
+from wsprobe.lb.haproxy import SECTIONS
 from wsprobe.lb.source import ReadError, Source
 from wsprobe.parts import Line
-
-SECTIONS = frozenset(
-    {
-        *{"global", "defaults", "frontend", "backend", "listen", "userlist", "peers", "resolvers", "mailers"},
-        *{"program", "cache", "http-errors", "ring", "log-forward", "log-profile", "fcgi-app", "traces"},
-        *{"crt-store", "acme"},
-    }
-)
-"""The keywords that begin a section."""
 
 PROXIES = frozenset({"frontend", "backend", "listen"})
 

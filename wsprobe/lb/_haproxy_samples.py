@@ -20,6 +20,7 @@ from wsprobe.lb.expressions import (
     How,
     Join,
     Lines,
+    Not,
     Of,
     Piece,
     Subject,
@@ -86,6 +87,8 @@ def _shown(text: str) -> str:
 # Fetch methods (7.3.2 to 7.3.6).
 
 PATH = Of(Subject.RAW_PATH)
+HAS_PATH = Not(Test(Of(Subject.TARGET), How.EQUALS, ("*",)))
+_PATH = Cases(((HAS_PATH, PATH),))
 _AUTHORITY = Of(Subject.AUTHORITY)
 _TARGET = Of(Subject.TARGET)
 _WITH_QUERY = Cases(((Test(Of(Subject.QUERY), How.EXISTS), Join((PATH, Text("?"), Of(Subject.QUERY)))),), PATH)
@@ -115,6 +118,16 @@ def _header(arguments: list[str], *, whole: bool) -> Sample:
 def _count(arguments: list[str], *, whole: bool) -> Sample:
     lines = Lines.ANY_LINE if whole else Lines.ANY_MEMBER
     return plain(Count(Of(Subject.HEADER, arguments[0], lines=lines, quotes=True)), "int")
+
+
+def _number(text: Sample) -> Sample:
+    """The number that a text begins with; 0 where it begins with none."""
+
+    def of(value: Value) -> Value:
+        padded = Substituted(value, r"(?s)^(-?)(\d*).*$", r"\g<1>0\2")
+        return Substituted(padded, r"^(-?)0+(?=\d)", r"\1")
+
+    return Sample(of(text.single), of(text.each), "int")
 
 
 def _cookie(arguments: list[str], _: Scope) -> Sample:
@@ -173,8 +186,8 @@ def _always(condition: Condition) -> Build:
 
 
 _FETCHES: dict[str, Build] = {
-    "path": _fixed(PATH),
-    "pathq": _fixed(_WITH_QUERY),
+    "path": _fixed(_PATH),
+    "pathq": _fixed(Cases(((HAS_PATH, _WITH_QUERY),))),
     "url": _fixed(_TARGET),
     "capture.req.uri": _fixed(Of(Subject.TARGET, original=True)),
     "query": _fixed(Of(Subject.QUERY)),
@@ -189,7 +202,7 @@ _FETCHES: dict[str, Build] = {
     "req.hdr_cnt": lambda arguments, _: _count(arguments, whole=False),
     "req.fhdr_cnt": lambda arguments, _: _count(arguments, whole=True),
     "req.hdr_ip": lambda arguments, _: replace(_header(arguments, whole=False), kind="ip"),
-    "req.hdr_val": lambda arguments, _: replace(_header(arguments, whole=False), kind="int"),
+    "req.hdr_val": lambda arguments, _: _number(_header(arguments, whole=False)),
     "req.cook": _cookie,
     "urlp": lambda arguments, _: (
         plain(parameter(arguments[0])) if len(arguments) == 1 else undecided("urlp", "delimiter")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from wsprobe.lb.expressions import All, Condition, How, Of, OneOf, Subject, Test, Value
+from wsprobe.lb.expressions import All, Cases, Condition, How, Of, OneOf, Subject, Test, Value
 
 _PATHS = frozenset({Subject.RAW_PATH, Subject.PATH, Subject.TARGET})
 
@@ -37,7 +37,7 @@ def _tests(condition: Condition, depth: int) -> Iterator[Test]:
 def _subject(value: Value) -> Subject | None:
     """What part of the request a value is made of; HOST for the header of that name."""
     while not isinstance(value, Of):
-        inner = getattr(value, "value", None)
+        inner = value.cases[0][1] if isinstance(value, Cases) and value.cases else getattr(value, "value", None)
         if inner is None:
             return None
         value = inner

@@ -70,10 +70,9 @@ def _half_closed(front: Proxy, back: Proxy) -> Iterator[Timeout]:
 
 
 def _handshake(front: Proxy, back: Proxy) -> Iterator[Timeout]:
-    head = front.timers.get("http-request") or front.timers.get("client")
     waits = (
-        ("http-request", head, "408 where the head of the request is not there in time"),
-        ("queue", back.timers.get("queue") or back.timers.get("connect"), "503 where no server is free"),
+        ("http-request", front.timers.get("http-request"), "408 where the head of the request is not there in time"),
+        ("queue", back.timers.get("queue"), "503 where no server is free"),
         ("connect", back.timers.get("connect"), "503 after the retries"),
         ("server", back.timers.get("server"), "504 where the upstream does not answer the upgrade"),
     )
