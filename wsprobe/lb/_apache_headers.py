@@ -99,6 +99,8 @@ def _not_yet(name: str, value: Value | None) -> Condition:
     """Whether a list does not have the value as a member."""
     if not isinstance(value, Text):
         return Undecided("merge", "whether the list has the value already is not known")
+    if not value.text:
+        return ALWAYS  # no member is empty
     member = rf"(?:^|,)\s*{re.escape(value.text)}\s*(?:,|$)"
     return Not(Test(Of(Subject.HEADER, name), How.REGEX, (member,)))
 

@@ -112,7 +112,7 @@ def leading(out: Out, at: Context) -> Route:
             place=out.node.place,
             protocol_place=way.old_protocol,
         ),
-        timeouts=tuple(timeouts(at, choice[-1][1])),
+        timeouts=tuple(timeouts(at, choice[-1][1], way.handler)),
     )
 
 

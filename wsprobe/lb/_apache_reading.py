@@ -11,11 +11,14 @@ from wsprobe.lb._apache_rules import rewriting
 from wsprobe.lb._apache_servers import Group, Server, chooser, groups, guard, servers
 from wsprobe.lb._apache_settings import Context
 from wsprobe.lb._apache_values import all_of
-from wsprobe.lb.expressions import ALWAYS, Condition, How, Not, Of, OneOf, Subject, Test
+from wsprobe.lb._paths import PathForm
+from wsprobe.lb.expressions import ALWAYS, Captured, Condition, How, Not, Of, OneOf, Subject, Test, Written
 from wsprobe.lb.model import Answer, Assign, Bind, Config, Edit, Every, Limit, Listener, Measure, Op, Route, Step
 from wsprobe.lb.source import ReadError, Source
 
 _TEMPLATE = re.compile(r"\{\{|\{%-?\s|<%=?\s|%[A-Z][A-Z0-9_]{2,}%")
+# Segments that lead down and those that lead up again are taken together; what then leads up leads out.
+_ABOVE_ROOT = r"^((?:/\.?(?=/)|/(?!\.{1,2}(?:/|$))[^/]+(?1)/\.\.(?=/|$))*)/\.\.(?:/|$)"
 _HOST = r"^(?!.*\.\.)(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$"
 
 
@@ -157,26 +160,25 @@ def _listen(node: Node) -> Bind:
 
 def _taken_in() -> list[Step]:
     """What Apache does to every request that it reads, before it knows more than its address."""
-    host = Of(Subject.HEADER, "Host")
-    named = Test(host, How.REGEX, (_HOST,))
-    target = Of(Subject.TARGET)
+    host, target = Of(Subject.HEADER, "Host"), Of(Subject.TARGET)
+    port = Captured(host, r":(\d+)$", "1")
+    named = all_of(
+        Test(host, How.REGEX, (_HOST,)),
+        OneOf((Not(Test(port, How.EXISTS)), Test(port, How.BETWEEN, ("0:65535",)))),
+    )
     bad_target = OneOf(
         (
             Not(Test(target, How.PREFIX, ("/",))),
             Test(target, How.CONTAINS, ("#",)),
             Test(Of(Subject.RAW_PATH), How.REGEX, (r"%(?![0-9A-Fa-f]{2})",)),
+            Test(Written(Of(Subject.RAW_PATH), PathForm.UNRESERVED), How.REGEX, (_ABOVE_ROOT,)),
         )
     )
-    made: list[Step] = [
+    return [
         Edit(op=Op.JOIN, which=Every()),
-        Answer(
-            status=400,
-            why="a Host that is none, or none at all",
-            when=Not(named),
-        ),
+        Answer(status=400, why="a Host that is none, or none at all", when=Not(named)),
         Answer(status=400, why="the request target is not valid", when=bad_target),
     ]
-    return made
 
 
 def _limits(server: Server) -> tuple[Limit, ...]:

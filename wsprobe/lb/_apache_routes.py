@@ -245,7 +245,7 @@ def _glued(found: proxy.Pass, path: Value) -> list[Step]:
     if base or not found.path.endswith("/"):
         return []
     why = "the URL has no path, so that the rest of the request's path becomes part of the host"
-    status = 500 if host.rpartition(":")[2].isdigit() else None
+    status = 500 if host.rpartition(":")[2].isdigit() and not found.raw else None
     return [Answer(status=status, why=why, when=Test(path, How.REGEX, ("^[^/?]",)), place=found.node.place)]
 
 

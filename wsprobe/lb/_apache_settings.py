@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from wsprobe.inspection import Timeout, Timer
 from wsprobe.lb import _apache_headers as headers
@@ -35,6 +35,7 @@ ENDS = "FIN on both sides, no close frame"
 
 
 _ANY = "any traffic"
+_TIMEOUT = 60.0  # compiled in; the config that Debian ships writes 300
 
 
 Layers = list[tuple[Condition, list[Node]]]
@@ -160,11 +161,14 @@ def response(layers: Layers) -> Iterator[Edit]:
             )
 
 
-def timeouts(at: Context, worker: proxy.Worker | None) -> list[Timeout]:
+def timeouts(at: Context, worker: proxy.Worker | None, handler: str) -> list[Timeout]:
+    """All timers, those that do nothing to a tunnel too."""
     general, for_proxy = at.server.last("timeout"), at.server.last("proxytimeout")
-    idle = _seconds(general.first) if general else 60.0
+    idle = _seconds(general.first) if general else _TIMEOUT
     place = general.place if general else None
     made = [Timeout(kind=Timer.IDLE, name="Timeout", seconds=idle, place=place, resets_on=_ANY, ends=ENDS)]
+    if handler == "wstunnel":
+        made = [replace(made[0], applies=False, why="nothing ends a tunnel of mod_proxy_wstunnel", ends="")]
     wait, name, where = idle, "Timeout", place
     if for_proxy:
         wait, name, where = _seconds(for_proxy.first), "ProxyTimeout", for_proxy.place
