@@ -85,7 +85,7 @@ _PAIR: _Pattern = (
 # Whatever follows these is a secret, whoever it belongs to.
 _KEYED: tuple[_Pattern, ...] = (
     (("password",), rf"\b(?:insecure-)?password\s+{_ONE}"),
-    (("stats",), r"\bstats\s+auth\s+(?P<values>\S+)"),
+    (("stats",), r"\bstats\s+auth\s+(?P<values>[^\s:]+:\S+)"),
     (("secure_link",), rf"\bsecure_link_(?:secret|md5)\s+{_ONE}"),
     (
         ("bindpassword", "clientsecret", "passphrase", "authbasicfake", "auth-pass"),
@@ -216,7 +216,8 @@ def _found(line: str, *, prose: bool = False) -> Iterator[Span]:
     yield from find_tokens(line)
     for pattern in _KEYED:
         for match in _matches(pattern, line):
-            yield from _told(line, match, "password")
+            if not prose or not is_prose(match["values"]):
+                yield from _told(line, match, "password")
     for pattern in (*_NAMED, _PAIR):
         for match in _matches(pattern, line):
             if is_secret_name(match["name"].replace("_", "-")):

@@ -15,6 +15,7 @@ from wsprobe.inspection import (
     HeaderEdit,
     Inspection,
     RouteView,
+    Timeout,
     Timer,
     Unknown,
 )
@@ -36,6 +37,9 @@ _HANDLINGS: dict[Handling, Span] = {
     Handling.HANGS: ("✗ hangs", "error"),
     Handling.UNKNOWN: ("? unknown", "warning"),
 }
+_Told = tuple[str, Span, str, Line | None]
+"""A text, the sign before it, its style, and the line that says it."""
+
 _NO_SIGN: Span = (" ", "")
 _TELLING = frozenset({"host", "upgrade", "connection", "origin"})
 
@@ -72,10 +76,7 @@ def _config(page: Page, config: ConfigView, inspection: Inspection) -> None:
     page.beside([(fitted(config.path, page.width), "bold")], (read_as, "dim"), under=2)
     routes = [route for route in inspection.routes if route.config == config.path]
     for listener, group in groupby(routes[:_MOST_ROUTES], lambda route: route.listener):
-        page.add(("  ", ""), (fitted(listener, page.width - 2), ""))
-        members = list(group)
-        for route in members:
-            _route(page, route, last=route is members[-1])
+        _listener(page, listener, list(group))
     if len(routes) > _MOST_ROUTES:
         page.add(("  ", ""), (f"and {len(routes) - _MOST_ROUTES} more routes: --format json has them all", "dim"))
     if not routes:
@@ -83,24 +84,36 @@ def _config(page: Page, config: ConfigView, inspection: Inspection) -> None:
     _unread(page, config, [one for one in inspection.unread if one.place is None or one.place.path in config.files])
 
 
-def _route(page: Page, route: RouteView, *, last: bool) -> None:
-    stem = "    " if last else "  │ "
+def _listener(page: Page, listener: str, routes: list[RouteView]) -> None:
+    """A listener with its routes; what all that lead somewhere have alike is told once."""
+    page.add(("  ", ""), (fitted(listener, page.width - 2), ""))
+    told = {id(route): list(_told(route)) for route in routes}
+    leading = [told[id(route)] for route in routes if route.upstream]
+    alike = [one for one in leading[0] if all(one in each for each in leading)] if len(leading) > 1 else []
+    for one in alike:
+        _tell(page, one, "  │ ", routes[0].config)
+    for route in routes:
+        own = [one for one in told[id(route)] if not route.upstream or one not in alike]
+        _route(page, route, own, last=route is routes[-1])
+
+
+def _route(page: Page, route: RouteView, told: list[_Told], *, last: bool) -> None:
     sign = _HANDLINGS[route.upgrade]
     room = page.width - 5 - cells(sign[0]) - 2
     upstream = f" → {route.upstream}" if route.upstream else ""
     match = fitted(route.match, max(room - cells(upstream), room // 2))
     to = fitted(upstream, room - cells(match)) if upstream else ""
     page.beside([("  └─ " if last else "  ├─ ", "dim"), (match, "bold"), (to, "")], sign, under=5)
-    for text, lead, style, place in _told(route):
-        page.told([(stem, "dim"), (f"  {lead[0]} ", lead[1])], text, style, at(place, "default", route.config))
-    unknown = [one.what for one in route.unknown if one.place is None]
-    if unknown:
-        page.told(
-            [(stem, "dim"), ("  ? ", "warning")], f"not known here: {', '.join(unknown)}", "dim", ("default", "dim")
-        )
+    for one in told:
+        _tell(page, one, "    " if last else "  │ ", route.config)
 
 
-def _told(route: RouteView) -> Iterator[tuple[str, Span, str, Line | None]]:
+def _tell(page: Page, told: _Told, stem: str, config: str) -> None:
+    text, sign, style, place = told
+    page.told([(stem, "dim"), (f"  {sign[0]} ", sign[1])], text, style, at(place, "default", config))
+
+
+def _told(route: RouteView) -> Iterator[_Told]:
     """What lines of the config do, and of the proxy's own doing what matters to a WebSocket."""
     edits = [one for one in route.edits if one.place or one.name.lower() in _TELLING or is_secret_name(one.name)]
     for edit in edits[:_MOST_EDITS]:
@@ -110,12 +123,21 @@ def _told(route: RouteView) -> Iterator[tuple[str, Span, str, Line | None]]:
     for unknown in route.unknown:
         if unknown.place:
             yield f"{unknown.what}: {unknown.why}", ("?", "warning"), "", unknown.place
-    for timeout in route.timeouts:
-        ends = timeout.applies and timeout.seconds is not None and timeout.kind is not Timer.HANDSHAKE
-        if timeout.place or ends:
-            yield duration(timeout), _NO_SIGN, "" if timeout.applies else "dim", timeout.place
+    yield from _timers(route.timeouts)
     for remark in (*route.auth, *(limit for limit in route.limits if limit.place)):
         yield remark.text, _NO_SIGN, "", remark.place
+    rest = [one.what for one in route.unknown if one.place is None]
+    if rest:
+        yield f"not known here: {', '.join(rest)}", ("?", "warning"), "dim", None
+
+
+def _timers(timeouts: Sequence[Timeout]) -> Iterator[_Told]:
+    """What ends a connection, the shortest wait for an answer, and lines that look like a timer and are none."""
+    ending = [one for one in timeouts if one.applies and one.kind is not Timer.HANDSHAKE and one.seconds is not None]
+    waits = [one for one in timeouts if one.applies and one.kind is Timer.HANDSHAKE and one.seconds and one.place]
+    idle = [one for one in timeouts if not one.applies and one.place]
+    for timeout in (*ending, *sorted(waits, key=lambda one: one.seconds or 0)[:1], *idle):
+        yield duration(timeout), _NO_SIGN, "" if timeout.applies else "dim", timeout.place
 
 
 def _edit(edit: HeaderEdit) -> str:
