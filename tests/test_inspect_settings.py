@@ -162,6 +162,16 @@ def test_a_mistake_in_the_configuration_is_one_line_with_file_and_key(
     refused(run("inspect", "nginx.conf"), "pyproject.toml", *words)
 
 
+def test_the_settings_in_the_manual_are_understood(here: Path) -> None:
+    manual = (ROOT / "docs" / "inspect.md").read_text()
+    settings = manual.partition("```toml\n")[2].partition("```")[0]
+    (here / "pyproject.toml").write_text(settings)
+    (here / "deploy").mkdir()
+    (here / "nginx.conf").write_text(SHORT)
+    ran = inspect("nginx.conf")
+    assert (ran.status, ran.report["configs"][0]["version"]) == (1, "1.22")
+
+
 def test_a_tool_entry_that_is_no_table_is_told(here: Path) -> None:
     (here / "pyproject.toml").write_text("[tool]\nwsprobe = 1\n")
     (here / "nginx.conf").write_text(GOOD)
