@@ -83,8 +83,10 @@ def load(name: str) -> ModuleType:
 
 
 def text(name: str) -> str:
-    """What a rule means, with its examples: its docstring."""
-    return f"{name}\n\n{(load(name).__doc__ or '').strip()}"
+    """What a rule means, with its examples and the vendors' pages on the matter."""
+    module = load(name)
+    pages = "\n".join(f"- {kind}: {url}" for kind, url in sorted(module.RULE.urls.items()))
+    return f"{name}\n\n{(module.__doc__ or '').strip()}\n\nSee also:\n\n{pages}"
 
 
 def judge(configs: Iterable[Config], asked: Asked | None = None) -> Iterator[ConfigFinding]:

@@ -9,9 +9,37 @@ from wsprobe.rules.config._passage import Passage
 FROM_ELSEWHERE = frozenset({Subject.PARAMETER, Subject.QUERY, Subject.COOKIE})
 """Where a browser, which cannot set Authorization on a WebSocket, puts a token instead."""
 
-PASS_ON = {
-    "nginx": " To pass on what the client sent: `proxy_set_header NAME $http_VARIABLE;`.",
+_KEEP = {
+    "nginx": "Delete the line, or write `proxy_set_header NAME $http_VARIABLE;` in the location of the WebSocket.",
+    "haproxy": "Delete the line, or append `unless { req.hdr(Upgrade) -i websocket }` to it.",
+    "envoy": "Take NAME out of request_headers_to_remove here, and remove it on the other routes alone.",
+    "caddy": "Delete the line, or move it to the `handle` of the other paths.",
+    "apache": 'Delete the line, or append `"expr=-z %{HTTP:Upgrade}"` to it.',
+    "traefik": "Take NAME out of customRequestHeaders, or leave the middleware out of the router of the WebSocket.",
 }
+_OWN = {
+    "nginx": "Delete the line, or write `proxy_set_header NAME $http_VARIABLE;` in the location of the WebSocket.",
+    "haproxy": "Delete the line, or append `unless { req.hdr(NAME) -m found }` to it.",
+    "envoy": "Write `append_action: ADD_IF_ABSENT` beside it, which keeps the client's.",
+    "caddy": "Delete the line, or move it to the `handle` of the other paths.",
+    "apache": "Write `RequestHeader setifempty NAME …` in its place, which keeps the client's.",
+    "traefik": "Take NAME out of customRequestHeaders, or leave the middleware out of the router of the WebSocket.",
+}
+
+
+def kept(kind: str, name: str) -> str:
+    """How to keep a credential that a line removes."""
+    return _for(_KEEP, kind, name)
+
+
+def own(kind: str, name: str) -> str:
+    """How to keep the client's own credential where a line sets another."""
+    return _for(_OWN, kind, name)
+
+
+def _for(table: dict[str, str], kind: str, name: str) -> str:
+    found = table.get(kind, "Delete the line, or limit it to routes without WebSockets.")
+    return found.replace("NAME", name).replace("VARIABLE", name.lower().replace("-", "_"))
 
 
 def severity(intent: Intent, name: str) -> Severity:
@@ -33,8 +61,8 @@ def taking(passage: Passage, name: str, gate: Gate) -> Edit | None:
     doubt = passage.doubt(name)
     unknown = doubt.place if doubt else None  # what a service answers is not known
     edits = (edit for edit in passage.written(name) if edit in after)
-    own = (e for e in edits if e.place == gate.place or (e.op is op and (op is Op.REMOVE or e.place == unknown)))
-    return next(own, None)
+    its = (e for e in edits if e.place == gate.place or (e.op is op and (op is Op.REMOVE or e.place == unknown)))
+    return next(its, None)
 
 
 def told_as_consumed(passage: Passage, name: str, place: Line | None) -> bool:

@@ -64,7 +64,7 @@ from wsprobe.inspection import Change, ConfigFinding, HeaderEdit
 from wsprobe.lb.model import Edit, Every, Nominated, Op
 from wsprobe.parts import Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
-from wsprobe.rules.config._credentials import FROM_ELSEWHERE, PASS_ON, severity, told_as_consumed
+from wsprobe.rules.config._credentials import FROM_ELSEWHERE, kept, severity, told_as_consumed
 from wsprobe.rules.config._pages import REQUEST_HEADERS
 from wsprobe.rules.config._passage import credentials, made_of
 
@@ -103,9 +103,7 @@ def _removed(passage: Passage, intent: Intent, name: str, by: HeaderEdit, edit: 
         place=by.place,
         related=[passage.where],
         header=name,
-        fix=f"Delete the line, or limit it to routes without WebSockets.{PASS_ON.get(passage.config.kind, '')}".replace(
-            "NAME", name
-        ).replace("VARIABLE", name.lower().replace("-", "_")),
+        fix=kept(passage.config.kind, name),
     )
 
 
@@ -127,5 +125,5 @@ def _maybe(passage: Passage, intent: Intent, name: str) -> Iterator[ConfigFindin
             severity=Severity.WARNING if severity(intent, name) is Severity.ERROR else Severity.NOTE,
             place=doubt.place,
             header=name,
-            fix="Limit the line to routes without WebSockets.",
+            fix=kept(passage.config.kind, name),
         )

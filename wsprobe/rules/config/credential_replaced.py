@@ -27,7 +27,7 @@ from wsprobe.inspection import Change, ConfigFinding
 from wsprobe.lb.model import Op
 from wsprobe.parts import Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
-from wsprobe.rules.config._credentials import FROM_ELSEWHERE, severity, told_as_consumed
+from wsprobe.rules.config._credentials import FROM_ELSEWHERE, own, severity, told_as_consumed
 from wsprobe.rules.config._pages import REQUEST_HEADERS
 from wsprobe.rules.config._passage import made_of
 
@@ -65,7 +65,7 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
                 place=changed[-1].place,
                 related=[passage.where],
                 header=name,
-                fix="Delete the line, or limit it to routes without WebSockets.",
+                fix=own(passage.config.kind, name),
             )
         elif doubt and doubt.place:
             edits = [edit for edit in passage.written(name) if edit.place == doubt.place and edit.op in _SETS]
