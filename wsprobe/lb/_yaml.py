@@ -27,6 +27,7 @@ _NULL = frozenset({"", "~", "null"})
 _INTEGER = lazy(r"[-+]?(?:0x[0-9a-f]+|0o[0-7]+|[0-9][0-9_]*)\Z", re.IGNORECASE)
 _NUMBER = lazy(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:e[-+]?[0-9]+)?\Z", re.IGNORECASE)
 _SURROGATES = lazy(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IGNORECASE)
+_PLACEHOLDER = re.compile(r"\{\{|\{%|@[A-Z][A-Z0-9_]*@")
 _PLAIN = frozenset({None, ""})
 _BLOCK = frozenset({"|", ">"})
 
@@ -234,9 +235,9 @@ def _not_read(source: Source, error: Any) -> ReadError:  # noqa: ANN401  yaml.Ma
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
     for number, text in enumerate(source.lines[: line or None], 1):
-        for brace in TEMPLATES[:2]:
-            if brace in text.partition(" #")[0] and not text.lstrip().startswith("#"):
-                return _template(source, brace, number, text.index(brace) + 1)
+        found = _PLACEHOLDER.search(text.partition(" #")[0])
+        if found and not text.lstrip().startswith("#"):
+            return _template(source, found[0], number, found.start() + 1)
     reason = " ".join(part.strip() for part in (error.context, error.problem) if part)
     return ReadError(source.path, f"not YAML: {reason}", line, column)
 

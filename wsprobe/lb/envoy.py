@@ -75,7 +75,7 @@ def read(source: Source, version: str | None = None) -> Config:
 
 def _repeated(node: Node, reading: Reading) -> None:
     for key, first in node.document.duplicates:
-        reading.problem(key, f"{key.text} stands here again, first on line {first}: Envoy refuses the file")
+        reading.skip(key, f"stands here again: Envoy takes this one, and not that on line {first}", key.text)
 
 
 def _numbers(version: str) -> tuple[int, int]:
