@@ -69,7 +69,9 @@ def _values(directives: list[Directive], version: tuple[int, ...]) -> Values:
                 values.assigned.add(_name(each.args[0]))
             case "geo" | "split_clients" if each.args:
                 values.scripts[_name(each.args[-1])] = f"{each.name} decides {each.args[-1]}"
-            case "js_set" | "js_var" | "perl_set" | "geoip_city" | "set_by_lua_file" | "set_by_lua" if each.args:
+            case (
+                "js_set" | "js_var" | "perl_set" | "geoip_city" | "set_by_lua_file" | "set_by_lua" | "set_by_lua_block"
+            ) if each.args:
                 values.scripts[_name(each.args[0])] = f"{each.name} runs a script, which is not followed"
         for text in (each.name, *each.args):
             values.assigned.update(name.lower() for name in group_names(text))

@@ -117,7 +117,7 @@ class Grammar:
                     raise _error(source, f"blocks are nested more than {MAX_DEPTH} deep", line, column)
                 opened.append(_Open(name, args, line, column))
             elif end == "lua":
-                self._add(opened, Directive(name, (), source, line, column, ()))
+                self._add(opened, Directive(name, args, source, line, column, ()))
             else:
                 self._add(opened, Directive(name, args, source, line, column))
         if len(opened) > 1:

@@ -37,6 +37,9 @@ CHANGED = "the location is looked for again"
 HANDLED = "the block that handles the request"
 """The variable that names the `if` whose directives are in force."""
 
+ENTERED = "the server block was gone through"
+"""The variable that says so: it is gone through again only for a request that nginx makes itself."""
+
 PAGED = "an error page was looked for"
 """The variable that says so."""
 
@@ -251,6 +254,13 @@ def _words(each: Directive) -> list[str]:
     return words
 
 
+def made_inside(why: str, when: Condition, cause: Directive) -> Iterator[Step]:
+    """Nginx makes the request anew for another URI, and goes through the server block once more."""
+    yield Assign(name=REWRITTEN, value=Text("1"), when=when, place=cause.place)
+    yield Assign(name=ENTERED, value=TEXT_EMPTY, when=when, place=cause.place)
+    yield Reroute(why=why, again=True, when=when, place=cause.place)
+
+
 @dataclass(slots=True)
 class Errors:
     """What becomes of an answer with an error status: error_page may give the request to another location.
@@ -286,8 +296,7 @@ class Errors:
             return
         yield Retarget(value=self.values.value(target, self.around), when=when, place=page.place)
         yield Method(value=Cases(((_HEAD, Text("HEAD")),), Text("GET")), when=when)
-        yield Assign(name=REWRITTEN, value=Text("1"), when=when, place=page.place)
-        yield Reroute(why=why, again=True, when=when, place=cause.place)
+        yield from made_inside(why, when, cause)
 
     def _status(self, page: Directive, status: int, when: Condition) -> Iterator[Step]:
         """The client gets the status of the error, whatever the page answers, unless the page says another with `=`."""

@@ -13,7 +13,7 @@ from wsprobe.lb._nginx_input import evaluated, host, input_edits, unmoved
 from wsprobe.lb._nginx_match import Place, modifier, ordered, sample
 from wsprobe.lb._nginx_proxy import Passing, unread_include
 from wsprobe.lb._nginx_response import response
-from wsprobe.lb._nginx_rewrite import CHANGED, HANDLED, REWRITTEN, Errors, Rewriting, said
+from wsprobe.lb._nginx_rewrite import CHANGED, ENTERED, HANDLED, REWRITTEN, Errors, Rewriting, made_inside, said
 from wsprobe.lb._nginx_scope import Scope
 from wsprobe.lb._nginx_timers import timers
 from wsprobe.lb._nginx_values import PATH, Around, Values, captures
@@ -31,6 +31,7 @@ from wsprobe.lb.expressions import (
     Undecided,
     Value,
     Written,
+    both,
 )
 from wsprobe.lb.model import Answer, Assign, Opaque, Reroute, Retarget, Route, Step
 
@@ -72,6 +73,7 @@ class Server:
     problems: list[Problem] = field(default_factory=list)
     _rewriting: Rewriting | None = None
     _path: Value | None = None
+    _before: tuple[Step, ...] | None = None
     _answers: dict[str, int] | None = None
     _named: dict[str, str] | None = None
     _statuses: frozenset[int] | None = None
@@ -136,6 +138,19 @@ class Server:
                     self._answers[each.args[-1]] = int(codes[0].arg(0))
         return self._answers
 
+    def before(self) -> tuple[Step, ...]:
+        """What the server block does, as steps of its routes: where it rewrites, the listener has them instead."""
+        if self.rewriting().rewrites:
+            return ()
+        if self._before is None:
+            steps = tuple(self.rewriting().all())
+            if steps and self.path is not PATH:
+                fresh = Not(said(ENTERED))
+                once = (replace(step, when=both(fresh, step.when)) for step in steps)
+                steps = (*once, Assign(name=ENTERED, value=Text("1")))
+            self._before = steps
+        return self._before
+
     # Routes.
 
     def routes(self) -> Iterator[Route]:
@@ -163,7 +178,7 @@ class Server:
             place=at,
             sample=name[:-1],
             sample_host=self.host,
-            steps=(*self._internal(place.scope), answer),
+            steps=(*dropped(place.scope), *self.before(), *self._internal(place.scope), answer),
         )
 
     def _unlocated(self) -> Route:
@@ -173,7 +188,7 @@ class Server:
             label=f"{self.prefix}no location",
             place=self.scope.place,
             sample_host=self.host,
-            steps=(*dropped(self.scope), *route.steps()),
+            steps=(*dropped(self.scope), *self.before(), *route.steps()),
             limits=limits(self.scope),
         )
 
@@ -187,7 +202,8 @@ class Server:
         rewriting.run(scope.directives)
         rewrites = rewriting.rewrites or self.rewriting().rewrites
         rest = Rest(self, scope, name if how in {"", "=", "^~"} else "", rewrites, regex=how.startswith(("~", "@")))
-        chosen = [*dropped(scope), *self._entered(scope, how, name, label), *rewriting.all()]
+        before = () if how == "@" else self.before()
+        chosen = [*dropped(scope), *before, *self._entered(scope, how, name, label), *rewriting.all()]
         chosen += self._handled(handlers)
         ends = () if rewriting.answered else (*rest.input_edits(), *_moved(rewriting), *rest.steps())
         yield rest.route(label, place, [*chosen, *ends], name=f"{self.name}{name}" if how == "@" else "")
@@ -336,8 +352,7 @@ class Rest:
             else:
                 value = self.server.values.value(last, self.around)
                 yield Retarget(value=value, place=each.place)
-                yield Assign(name=REWRITTEN, value=Text("1"), place=each.place)
-                yield Reroute(why="try_files", again=True, place=each.place)
+                yield from made_inside("try_files", ALWAYS, each)
 
     def _local(self) -> Iterator[Step]:
         """Nginx answers by itself; the headers that it would send are of no use."""

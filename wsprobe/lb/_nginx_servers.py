@@ -77,7 +77,8 @@ def _listener(
     for server in servers:
         match = conditions[id(server)]
         steps += _caught(server, match)
-        steps += [replace(step, when=both(match, step.when)) for step in server.rewriting().all()]
+        if server.rewriting().rewrites:  # and so decides about the location
+            steps += [replace(step, when=both(match, step.when)) for step in server.rewriting().all()]
         taken += [replace(each, match=both(match, each.match)) for each in routes[id(server)]]
     label = ", ".join(shown(bind) for bind in binds) or "a fragment, included somewhere"
     return Listener(label=label, place=place, binds=tuple(binds), steps=tuple(steps), routes=tuple(taken))
