@@ -19,6 +19,7 @@ _SAMPLES = (
     (re.compile(r"\[\^[^\]]*\]|\[\w[^\]]*\]|\."), "x"),
     (re.compile(r"[*?+]|\{[\d,]*\}"), ""),
 )
+_SIMPLE = lazy(r"\^(/[A-Za-z0-9/_-]*)(\(?\.[*+]\)?)?\$?\Z")
 _ALTERNATIVES = lazy(r"\(([^()|]*)(?:\|[^()]*)?\)")
 
 
@@ -147,6 +148,8 @@ def sample(scope: Scope) -> str:
     how, name = modifier(scope)
     if how not in {"~", "~*"}:
         return name if how == "=" or not name.endswith("/") else f"{name}x"
+    if simple := _SIMPLE.match(name):
+        return simple[1] + ("x" if simple[2] else "")
     text = re.sub(r"\[\^[^\]]*\][*+]|\.[*+]", "x", name)
     for _ in range(20):
         found = _ALTERNATIVES.search(text.replace("(?:", "("))

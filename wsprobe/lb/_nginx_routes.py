@@ -208,7 +208,7 @@ class Server:
         ends = () if rewriting.answered else (*rest.input_edits(), *_moved(rewriting), *rest.steps())
         yield rest.route(label, place, [*chosen, *ends], name=f"{self.name}{name}" if how == "@" else "")
         for each in special:
-            inner = Rest(self, scope.inner(each), "", rewrites, regex=True)
+            inner = Rest(self, scope.inner(each), rest.location, rewrites, regex=True)
             steps: list[Step] = [*inner.input_edits(), *_moved(rewriting), *inner.steps()]
             yield inner.route(handlers[id(each)], Place(inner.scope, NEVER), steps, name=handlers[id(each)])
         for each in scope.own("limit_except"):
@@ -296,7 +296,8 @@ class Rest:
     def route(self, label: str, place: Place, steps: list[Step], name: str = "") -> Route:
         """The route of the block."""
         passing = self.passing()
-        if passing and self.regex and passing.to.uri and not passing.to.variable:
+        own = self.scope.own("proxy_pass")
+        if passing and self.regex and own and passing.to.uri and not passing.to.variable:
             why = (
                 '"proxy_pass" cannot have a URI part here: the location is a pattern, named, an "if" or a limit_except'
             )
