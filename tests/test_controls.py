@@ -1,6 +1,7 @@
 """Controls: which further requests a trace makes, when it stops, and what it concludes from them."""
 
 import re
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from tests import backend, wire
 from tests.backend import Backend, Exchange, Request
-from tests.tracing import Document, Ran, relay, rules, run, trace
+from tests.tracing import Document, Ran, refused, relay, rules, run, trace
 from wsprobe.net.trial import broken
 
 Answer = Callable[[Exchange], None]
@@ -186,6 +187,7 @@ def test_a_403_is_asked_again_with_other_origins() -> None:
         "the same upgrade again": "403",
         own: controls(ran)[own],
         "the same upgrade without Origin": "403",
+        "the same upgrade with Host 127.0.0.1": "403",
     }
     assert controls(ran)[own].startswith("101, then ended without a close frame (eof)")
 
@@ -360,3 +362,90 @@ def test_what_makes_no_sense_is_one_line(options: tuple[str, ...], says: str) ->
     assert ran.status == 2
     assert says in ran.err
     assert ran.err.count("\n") == 1
+
+
+# Other ways to ask.
+
+
+def cookie_only(exchange: Exchange) -> None:
+    """An application that looks for its token in a cookie, whatever else there is."""
+    found = f"sid={TOKEN}" in (exchange.request.get("cookie") or "")
+    exchange.send(backend.switching(exchange.request) + (b"" if found else FAILS))
+    for _ in exchange.frames():
+        pass
+
+
+def test_the_token_can_be_tried_in_another_place() -> None:
+    with Backend(cookie_only) as app:
+        ran = traced(app, "--carrier", "cookie:sid", "--carrier", "query:access_token", "--carrier", "subprotocol")
+        places = app.requests[-3:]
+    assert controls(ran)["the token in cookie sid instead"] == "101, and it stayed open"
+    assert controls(ran)["the token in query parameter access_token instead"].startswith("101, then closed with 1011")
+    assert [request.get("authorization") for request in places] == [None] * 3
+    assert places[1].start_line == f"GET /ws?access_token={TOKEN} HTTP/1.1"
+    assert places[2].get("sec-websocket-protocol") == f"bearer, {TOKEN}"
+
+
+def test_a_canary_beside_the_credential_tells_what_arrives(tmp_path: Path) -> None:
+    with Backend(INCIDENT) as app, relay("edge", app.port, tmp_path / "edge.jsonl") as edge:
+        ran = trace(
+            f"ws://127.0.0.1:{edge}/ws", *BEARER, "--records", str(tmp_path), hold=0.2, env={"PROBE_TOKEN": TOKEN}
+        )
+    assert controls(ran)["the same upgrade with a canary header"].endswith("; the canary arrived at edge")
+
+
+def test_a_host_without_its_port_is_tried_where_the_host_may_matter() -> None:
+    def by_host(exchange: Exchange) -> None:
+        known = exchange.request.get("host") == "127.0.0.1"
+        exchange.send(backend.switching(exchange.request) if known else backend.plain("404 Not Found"))
+
+    with Backend(by_host) as app:
+        ran = traced(app)
+    assert controls(ran)["the same upgrade with Host 127.0.0.1"].startswith("101")
+
+
+def test_a_size_ladder_finds_how_large_a_head_may_be() -> None:
+    def limited(exchange: Exchange) -> None:
+        size = sum(len(name) + len(value) + 4 for name, value in exchange.request.headers)
+        exchange.send(backend.plain("431 Too Large") if size > 9000 else backend.switching(exchange.request) + FAILS)
+        for _ in exchange.frames():
+            pass
+
+    with Backend(limited) as app:
+        ran = traced(app, "--controls", "never", "--size-ladder")
+        assert len(app.requests) <= 21
+        own = sum(len(name) + len(value) + 4 for name, value in app.requests[0].headers)
+    told = next(result for name, result in controls(ran).items() if name.startswith("how large a head may be"))
+    found = re.fullmatch(r"with (\d+) octets of filler it passes, with 64 more it is refused \(431\)", told)
+    assert found
+    assert 9000 - 64 - 16 <= own + int(found[1]) <= 9000 + 16
+
+
+def test_every_connection_gets_a_ticket_of_its_own(tmp_path: Path) -> None:
+    counter = tmp_path / "n"
+    counter.write_text("")
+    script = tmp_path / "ticket.py"
+    script.write_text(
+        f"p = {str(counter)!r}\nopen(p, 'a').write('x')\nprint('ticket' + str(len(open(p).read())) * 8)\n"
+    )
+    command = f"{sys.executable} {script}"
+    with Backend(INCIDENT) as app:
+        ran = traced(app, "--ticket-cmd", command, path="/ws?ticket={ticket}")
+        asked = [
+            request.start_line.split("=")[-1].split()[0] for request in app.requests if "ticket=" in request.start_line
+        ]
+    assert asked == ["ticket" + str(number) * 8 for number in range(1, len(asked) + 1)]
+    assert len(asked) == 3
+    assert "ticket11111111" not in ran.everything
+
+
+def test_a_ticket_that_cannot_be_had_is_one_line() -> None:
+    with Backend(INCIDENT) as app:
+        url = f"ws://127.0.0.1:{app.port}/ws?t={{ticket}}"
+        refused(run("trace", url, "--ticket-cmd", "false"), "--ticket-cmd", "failed with status 1")
+        refused(run("trace", f"ws://127.0.0.1:{app.port}/ws", "--ticket-cmd", "false"), "write {ticket} there")
+        assert app.requests == []
+
+
+def test_a_carrier_that_is_none_is_one_line() -> None:
+    refused(run("trace", "ws://127.0.0.1:1/", "--carrier", "body:x"), "is none of cookie:NAME, query:NAME, subprotocol")

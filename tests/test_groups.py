@@ -88,7 +88,7 @@ def test_failures_that_are_spread_gather_nowhere(tmp_path: Path) -> None:
 def test_one_node_is_said_to_be_one() -> None:
     with Backend(serving("a", well=lambda _: True)) as app:
         ran = trace(f"ws://127.0.0.1:{app.port}/ws", "--repeat", "4", hold=0.05)
-    assert summary(ran)["groups"] == []
+    assert "groups" not in summary(ran)
     assert "one node seen" in said(ran)
     assert "they are not independent" in said(ran)
 

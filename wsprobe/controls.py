@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from wsprobe.heads import values
-from wsprobe.model import Control, Trace, Weighing
+from wsprobe.model import Control, Trace, Trial, Weighing
 from wsprobe.path import Path, code_of
 from wsprobe.trials import (
     AFTER,
     AGAIN,
     BROKEN,
+    CANARY,
     NONE,
     PLAIN,
     PLAIN_NONE,
@@ -25,7 +26,10 @@ from wsprobe.trials import (
     why_stopped,
 )
 
+CANARY_HEADER = "X-Wsprobe-Canary"
+
 _FORBIDDEN = 403
+_HOST_MATTERS = frozenset({400, 403, 404, 421})
 
 
 class Mode(StrEnum):
@@ -49,7 +53,8 @@ class Credentials(StrEnum):
 class Ask:
     """One control. `plain` is an ordinary GET; `path` and `url` are in place of those of the main request.
 
-    `headers` replace those of the same name, and `without` are left out.
+    `headers` replace those of the same name, and `without` are left out. `carrier` is where the bearer token is put in
+    place of Authorization: cookie:NAME, query:NAME or subprotocol.
     """
 
     name: str
@@ -59,17 +64,25 @@ class Ask:
     url: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
     without: tuple[str, ...] = ()
+    carrier: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowed:
-    """What the user lets controls do: at most so many, plain HTTP on another `path` too, the origin by its own URL."""
+    """What the user lets controls do: at most so many, plain HTTP on another `path` too, the origin by its own URL.
+
+    `carriers` are other places for the token, `canary` a header value that recorders are looked at for, and `host` the
+    name in the URL without its port, where it has one.
+    """
 
     mode: Mode = Mode.AUTO
     most: int = 8
     path: str | None = None
     bypass: str | None = None
     origins: tuple[str, ...] = ()
+    carriers: tuple[str, ...] = ()
+    canary: str | None = None
+    host: str | None = None
 
 
 def wanted(path: Path, allowed: Allowed) -> bool:
@@ -121,12 +134,25 @@ def _compared(path: Path, allowed: Allowed) -> Iterator[Ask]:
         yield Ask(name=f"{PLAIN_NONE} on {allowed.path}", plain=True, path=allowed.path, credentials=Credentials.NONE)
     if allowed.bypass:
         yield Ask(name="the same upgrade straight to the origin", url=allowed.bypass)
+    if credentials:
+        yield from (
+            Ask(name=f"the token in {_where(carrier)} instead", carrier=carrier) for carrier in allowed.carriers
+        )
+    if allowed.canary:
+        yield Ask(name=CANARY, headers=((CANARY_HEADER, allowed.canary),))
+    if allowed.host and code_of(path.outermost) in _HOST_MATTERS:
+        yield Ask(name=f"the same upgrade with Host {allowed.host}", headers=(("Host", allowed.host),))
     if code_of(path.outermost) == _FORBIDDEN:
         yield from _origins(path, allowed)
     if allowed.mode is Mode.AUTH and credentials:
         yield Ask(name=NONE, credentials=Credentials.NONE)
         yield Ask(name=BROKEN, credentials=Credentials.BROKEN)
         yield Ask(name=AFTER)
+
+
+def _where(carrier: str) -> str:
+    kind, _, name = carrier.partition(":")
+    return f"{'query parameter' if kind == 'query' else kind} {name}".strip()
 
 
 def _origins(path: Path, allowed: Allowed) -> Iterator[Ask]:
@@ -145,7 +171,7 @@ def _origins(path: Path, allowed: Allowed) -> Iterator[Ask]:
 
 def told(trace: Trace) -> tuple[Control, ...]:
     """Each control with its result, what they rule out together, and why there are no more."""
-    found = [Control(name=trial.name, result=in_words(trial.hops[0])) for trial in trace.trials]
+    found = [Control(name=trial.name, result=f"{in_words(trial.hops[0])}{_canary(trial)}") for trial in trace.trials]
     if trace.trials:
         found += _together(trace)
     found += [Control(name=_weighed(one), result=_weight(one)) for one in trace.weighings]
@@ -153,13 +179,27 @@ def told(trace: Trace) -> tuple[Control, ...]:
     return (*found, *([Control(name="no more controls", result=stopped)] if stopped else []))
 
 
+def _canary(trial: Trial) -> str:
+    """Where the canary was seen: what arrives beside the credential that does not."""
+    if trial.name != CANARY or len(trial.hops) == 1:
+        return ""
+    saw = {hop.name: values(hop.request.headers, CANARY_HEADER) for hop in trial.hops[1:] if hop.request}
+    arrived, lost = [name for name, found in saw.items() if found], [name for name, found in saw.items() if not found]
+    said = [f"the canary arrived at {', '.join(arrived)}"] if arrived else []
+    return "; " + ", and ".join([*said, *([f"not at {', '.join(lost)}"] if lost else [])])
+
+
 def _weighed(one: Weighing) -> str:
+    if not one.header:
+        return f"how large a head may be, {one.tries} requests"
     return f"{one.header} weighed {'over plain HTTP' if one.plain else 'on upgrades'}, {one.tries} requests"
 
 
 def _weight(one: Weighing) -> str:
-    if one.arrived is None:
-        return f"not weighed: {one.why}"
+    if one.why:
+        return f"not told: {one.why}"
+    if not one.header:
+        return f"with {one.edge} octets of filler it passes, with {one.straw} more it is refused ({one.refusal})"
     tips = "tips the scale as well" if one.arrived else "does not"
     return f"at {one.edge} {one.unit} of filler a canary of its size is refused ({one.refusal}), and it {tips}"
 

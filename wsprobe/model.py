@@ -300,7 +300,8 @@ class Weighing:
     """A header weighed from outside: whether it `arrived` at whoever holds the limit, None where nobody can tell.
 
     `plain` says that it was weighed over plain HTTP. `edge` is the most filler that passed, in `unit`, `refusal` what
-    came above it, `tries` the requests that it took, and `why` the reason where it could not be weighed.
+    came above it, `tries` the requests that it took, and `why` the reason where it could not be weighed. Without a
+    header it is the size of a head that passes, to within `straw` octets.
     """
 
     header: str
@@ -309,6 +310,7 @@ class Weighing:
     arrived: bool | None
     unit: str = ""
     edge: int = 0
+    straw: int = 0
     refusal: str = ""
     why: str | None = None
 

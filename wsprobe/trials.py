@@ -17,6 +17,7 @@ AGAIN = "the same upgrade again"
 PLAIN, PLAIN_NONE = "the same credentials over plain HTTP", "plain HTTP without credentials"
 NONE, BROKEN = "an upgrade without credentials", "an upgrade with a broken token"
 AFTER = "the same upgrade after these"
+CANARY = "the same upgrade with a canary header"
 
 _TOO_MANY, _UNAVAILABLE = 429, 503
 _CONNECTING = frozenset({"dns", "tcp", "tls", "proxy"})

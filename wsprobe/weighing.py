@@ -22,6 +22,7 @@ _OCTETS = (8 * 1024, 16 * 1024, 32 * 1024, 64 * 1024)
 _LINE = 4000
 _FAR_TOO_LONG = (320 * 1024, 80 * 1024, 20 * 1024)
 _TWICE = 2
+_STEP = 64
 
 
 class Straw(StrEnum):
@@ -94,6 +95,11 @@ def _looks(hop: Observation) -> _Looks:
     return _Looks(code_of(hop), frozenset(names - {"date", "content-length", "content-type"}), body[:60])
 
 
+def size_ladder(tries: int) -> Scale:
+    """How large a head may be before it is refused, up to 64 KiB, to within 64 octets."""
+    return _Weigher(("", ""), plain=False, tries=tries, unit="").ladder()
+
+
 class _OutOfTries(Exception):  # noqa: N818  an outcome, not an error
     """No request is left to be made."""
 
@@ -113,6 +119,17 @@ class _Weigher:
             return (yield from self._weighed())
         except _OutOfTries:
             return self._skip(f"{self._made} requests were not enough")
+
+    def ladder(self) -> Scale:
+        try:
+            self._normal = outcome((yield from self._ask(Load(straw=Straw.HEADER))))
+            unit = _Unit("octets", _OCTETS, 2 * _STEP)
+            edge = yield from self._limit(unit, Straw.HEADER)
+        except _OutOfTries:
+            return self._skip(f"{self._made} requests were not enough")
+        if edge is None:
+            return self._skip("heads with up to 64 KiB of filler pass")
+        return self._result("octets", edge, arrived=None, straw=_STEP)
 
     def _weighed(self) -> Scale:
         with_it = yield from self._ask(Load(straw=Straw.HEADER))
@@ -151,11 +168,11 @@ class _Weigher:
                 return _looks(far)
         return None
 
-    def _limit(self, unit: _Unit) -> Generator[Load, Observation, int | None]:
+    def _limit(self, unit: _Unit, straw: Straw = Straw.NOTHING) -> Generator[Load, Observation, int | None]:
         """The most filler that passes, within half the weight of a straw; None where none is refused."""
         low, high = 0, None
         for amount in unit.steps:
-            if (yield from self._refused(unit, amount, Straw.NOTHING)):
+            if (yield from self._refused(unit, amount, straw)):
                 high = amount
                 break
             low = amount
@@ -163,7 +180,7 @@ class _Weigher:
             return None
         while high - low > max(1, unit.straw // 2):
             middle = (low + high) // 2
-            if (yield from self._refused(unit, middle, Straw.NOTHING)):
+            if (yield from self._refused(unit, middle, straw)):
                 high = middle
             else:
                 low = middle
@@ -197,7 +214,7 @@ class _Weigher:
     def _skip(self, why: str) -> Weighing:
         return Weighing(header=self._header[0], plain=self._plain, tries=self._made, arrived=None, why=why)
 
-    def _result(self, unit: str, edge: int, *, arrived: bool) -> Weighing:
+    def _result(self, unit: str, edge: int, *, arrived: bool | None, straw: int = 0) -> Weighing:
         return Weighing(
             header=self._header[0],
             plain=self._plain,
@@ -205,5 +222,6 @@ class _Weigher:
             arrived=arrived,
             unit=unit,
             edge=edge,
+            straw=straw,
             refusal=in_words(self._refusal) if self._refusal else "",
         )

@@ -1,6 +1,8 @@
 """Which extra requests a trace may make to separate explanations, and the words in which a plan tells them."""
 
 import argparse
+import re
+import secrets
 from typing import TYPE_CHECKING
 
 from wsprobe.cli import UsageError
@@ -28,6 +30,19 @@ def control_arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-controls", metavar="N", type=_most, default=8, help="at most so many connections (default: 8)")
     add("--http-control", metavar="PATH", help="a path where plain HTTP is known to want the same credentials")
     add("--bypass", metavar="URL", help="the application itself: the same upgrade, past what stands before it")
+    add(
+        "--carrier",
+        metavar="WHERE",
+        action="append",
+        default=[],
+        help="the bearer token in another place: cookie:NAME, query:NAME or subprotocol (repeatable)",
+    )
+    add("--size-ladder", action="store_true", help="how large a head may be before it is refused: up to 20 requests")
+    add(
+        "--ticket-cmd",
+        metavar="CMD",
+        help="prints a single-use ticket, anew for each connection; it stands where the URL or a header says {ticket}",
+    )
     add(
         "--weigh",
         metavar="HEADER",
@@ -58,13 +73,28 @@ def allowed(options: argparse.Namespace, attempt: "Attempt") -> Allowed:
     origin = attempt.url.with_scheme(
         {"wss": "https", "ws": "http"}.get(attempt.url.scheme, attempt.url.scheme)
     ).origin()
+    if options.ticket_cmd is not None and not _has_ticket(attempt):
+        raise UsageError("--ticket-cmd: neither the URL nor a header says where the ticket goes: write {ticket} there")
+    for carrier in options.carrier:
+        if not re.fullmatch(r"(cookie|query):[\w.-]+|subprotocol", carrier):
+            raise UsageError(f"--carrier {redact_text(carrier[:80])!r} is none of cookie:NAME, query:NAME, subprotocol")
     return Allowed(
         mode=Mode(options.controls),
         most=options.max_controls,
         path=path,
         bypass=options.bypass,
         origins=(str(origin),),
+        carriers=tuple(options.carrier),
+        canary=secrets.token_hex(8) if options.records else None,
+        host=attempt.url.host if attempt.url.explicit_port else None,
     )
+
+
+def _has_ticket(attempt: "Attempt") -> bool:
+    from wsprobe.net.attempt import TICKET
+
+    url = str(attempt.url).replace("%7Bticket%7D", TICKET)
+    return TICKET in url or any(TICKET in value for _, value in attempt.headers)
 
 
 def weighed(options: argparse.Namespace, attempt: "Attempt") -> "Header | None":
@@ -82,8 +112,11 @@ def planned(options: argparse.Namespace) -> str:
     kinds = ["the same upgrade again", "plain GETs with and without the credentials"]
     kinds += [f"the same on {options.http_control}"] if options.http_control else []
     kinds += [f"the same upgrade to {redact_text(options.bypass)}"] if options.bypass else []
+    kinds += [f"the token in {carrier}" for carrier in options.carrier]
+    kinds += ["with a canary header"] if options.records else []
     kinds += ["after a 403 other Origins"]
     if mode is Mode.AUTH:
         kinds += ["upgrades without credentials and with a broken token"]
     weighed = f"; at most {MOST} requests to weigh {options.weigh}, without it or with filler" if options.weigh else ""
+    weighed += "; at most 20 requests with filler" if options.size_ladder else ""
     return f"at most {most} controls{when}: {', '.join(kinds)}{weighed}"

@@ -130,7 +130,7 @@ def _bearer(options: argparse.Namespace) -> str | None:
         return _checked(os.environ[name], f"--bearer-env: the value of {name}")
     if options.bearer_file is not None:
         return _checked(read_text(options.bearer_file), f"--bearer-file: what {options.bearer_file} holds")
-    return _checked(_printed(options.bearer_cmd), "--bearer-cmd: what the command printed")
+    return _checked(printed(options.bearer_cmd, "--bearer-cmd"), "--bearer-cmd: what the command printed")
 
 
 def _checked(text: str, what: str) -> str:
@@ -147,23 +147,24 @@ def _checked(text: str, what: str) -> str:
     return token
 
 
-def _printed(command: str) -> str:
+def printed(command: str, option: str) -> str:
+    """What a command of the user prints, up to 1 MiB; UsageError, naming the option, where it fails."""
     import subprocess
 
     try:
         words = shlex.split(command)
     except ValueError as error:  # a quote that does not close
-        raise UsageError(f"--bearer-cmd: {str(error).lower()}") from None
+        raise UsageError(f"{option}: {str(error).lower()}") from None
     if not words:
-        raise UsageError("--bearer-cmd: no command is given")
+        raise UsageError(f"{option}: no command is given")
     try:
         done = subprocess.run(words, stdout=subprocess.PIPE, timeout=_COMMAND_SECONDS, check=False)  # noqa: S603  the user's own command, without a shell
     except OSError as error:
-        raise UsageError(f"--bearer-cmd: {words[0]}: {error.strerror}") from None
+        raise UsageError(f"{option}: {words[0]}: {error.strerror}") from None
     except subprocess.TimeoutExpired:
-        raise UsageError(f"--bearer-cmd: not done after {_COMMAND_SECONDS} s") from None
+        raise UsageError(f"{option}: not done after {_COMMAND_SECONDS} s") from None
     if done.returncode:
-        raise UsageError(f"--bearer-cmd: the command failed with status {done.returncode}")
+        raise UsageError(f"{option}: the command failed with status {done.returncode}")
     return done.stdout[: _MAX_FILE + 1].decode(errors="replace")
 
 

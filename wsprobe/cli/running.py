@@ -8,19 +8,22 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
-from wsprobe.cli import asked, gather
+from wsprobe.cli import UsageError, asked, gather
 from wsprobe.cli.controloptions import weighed
+from wsprobe.cli.headeroptions import printed
 from wsprobe.cli.targets import Target
 from wsprobe.controls import Allowed, left_out, next_ask
 from wsprobe.model import Control, Trace, Trial, Weighing
 from wsprobe.redact import redact_text
-from wsprobe.weighing import MOST, Scale, weigh
+from wsprobe.weighing import MOST, Scale, size_ladder, weigh
 
 if TYPE_CHECKING:
     from wsprobe.model import Header, Observation
     from wsprobe.net.attempt import Attempt
+    from wsprobe.observer import Unredacted
 
 _BEAT_SECONDS = 1.0
+_LADDER = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,6 @@ class Run:
 
     async def controls(self) -> None:
         """Asks what separates the explanations that the first connection left, one request after the other."""
-        from wsprobe.net.probe import probe
         from wsprobe.net.trial import attempt_for
         from wsprobe.redact import redact
 
@@ -89,7 +91,11 @@ class Run:
                 break
             attempt = attempt_for(ask, self.attempt, main, number)
             await self._turn(attempt)
-            seen = redact(await probe(attempt), gather.fingerprint_key())
+            try:
+                seen = redact(await self._probed(attempt), gather.fingerprint_key())
+            except UsageError as error:  # a ticket that could not be had; what was seen before is kept
+                self.stopped = str(error)
+                break
             self.trials.append(Trial(name=ask.name, hops=(seen,)))
             trace = replace(trace, trials=tuple(self.trials))
             task = asyncio.current_task()
@@ -97,6 +103,18 @@ class Run:
                 self.stopped = "interrupted"
                 break
         self.stopped = self.stopped or left_out(trace, self.may)
+
+    async def _probed(self, attempt: "Attempt") -> "Unredacted":
+        """One connection, with a ticket of its own where the user has such."""
+        from wsprobe.net.attempt import ticketed
+        from wsprobe.net.probe import probe
+
+        if self.options.ticket_cmd is None:
+            return await probe(attempt)
+        ticket = (await asyncio.to_thread(printed, self.options.ticket_cmd, "--ticket-cmd")).strip()
+        if not ticket.isprintable() or not ticket.isascii() or not ticket:
+            raise UsageError("--ticket-cmd: what the command printed is no ticket: one line of ASCII")
+        return await probe(ticketed(attempt, ticket))
 
     async def _turn(self, attempt: "Attempt") -> None:
         """Waits until the next connection may start."""
@@ -108,12 +126,11 @@ class Run:
     async def _one(self, attempt: "Attempt") -> None:
         """One connection, and with --location those that it is sent on to."""
         from wsprobe.net.attempt import redirected
-        from wsprobe.net.probe import probe
         from wsprobe.redact import redact
 
         redirections: list[Control] = []
         for step in range(asked.REDIRECTS):
-            found = await probe(attempt)
+            found = await self._probed(attempt)
             observation = redact(found, gather.fingerprint_key())
             task = asyncio.current_task()
             last = not self.options.location or step == asked.REDIRECTS - 1 or (task and task.cancelling())
@@ -128,18 +145,23 @@ class Run:
 
     async def weigh(self) -> None:
         """Weighs the header that the user named, on upgrades and over plain HTTP, in at most 40 requests."""
+        if not self.seen:
+            return
+        made = 0
+        if self.options.size_ladder:
+            self.weighings.append(await self._weighed(size_ladder(_LADDER), ("", ""), 0))
+            made = self.weighings[-1].tries
         header = weighed(self.options, self.attempt)
-        if header is None or not self.seen:
+        if header is None:
             return
         left, unit = MOST, ""
         for plain in (False, True):
             scale = weigh(header, plain=plain, tries=left, unit=unit)
-            found = await self._weighed(scale, header, MOST - left)
+            found = await self._weighed(scale, header, made + MOST - left)
             self.weighings.append(found)
             left, unit = left - found.tries, found.unit
 
     async def _weighed(self, scale: Scale, header: "Header", made: int) -> Weighing:
-        from wsprobe.net.probe import probe
         from wsprobe.net.weigh import loaded
         from wsprobe.redact import redact
 
@@ -147,7 +169,7 @@ class Run:
         for number in count(self.total + len(self.trials) + made):
             attempt = loaded(self.attempt, header, load, number)
             await self._turn(attempt)
-            seen = redact(await probe(attempt), gather.fingerprint_key())
+            seen = redact(await self._probed(attempt), gather.fingerprint_key())
             try:
                 load = scale.send(seen)
             except StopIteration as done:
@@ -180,10 +202,9 @@ class Run:
                 task.cancel()
 
     async def _rung(self, name: str | None, attempt: "Attempt") -> None:
-        from wsprobe.net.probe import probe
         from wsprobe.redact import redact
 
-        seen = redact(await probe(attempt), gather.fingerprint_key())
+        seen = redact(await self._probed(attempt), gather.fingerprint_key())
         if name is None:
             self.seen.append(Seen(seen, ()))
         else:

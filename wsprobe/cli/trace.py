@@ -60,6 +60,8 @@ def run(options: argparse.Namespace) -> int:
             asyncio.run(run_.weigh())
     except KeyboardInterrupt:
         run_.interrupted = True
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
     if not run_.seen:
         return _INTERRUPTED
     found = gather.beside(run_.observations, [] if run_.interrupted else options.records)

@@ -5,6 +5,7 @@ import socket
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from urllib.parse import quote
 
 from yarl import URL
 
@@ -70,6 +71,17 @@ class Attempt:
         if self.url.scheme in _SECURE:
             context = context_for(self.authority, verify=self.verify, certificate=self.certificate, key=self.key)
         return Way(host=host, port=port, name=asked[0], context=context, family=self.family, proxy=self.proxy)
+
+
+TICKET = "{ticket}"
+"""Where a single-use ticket stands in a URL or in a header's value."""
+
+
+def ticketed(attempt: Attempt, ticket: str) -> Attempt:
+    """The attempt with a ticket in all places that are kept for one."""
+    text = str(attempt.url).replace("%7Bticket%7D", TICKET).replace(TICKET, quote(ticket, safe=""))
+    headers = tuple((name, value.replace(TICKET, ticket)) for name, value in attempt.headers)
+    return replace(attempt, url=URL(text, encoded=True), headers=headers)
 
 
 def redirected(attempt: Attempt, seen: Observation) -> Attempt | None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from urllib.parse import quote
 
 from yarl import URL
 
@@ -18,6 +19,7 @@ Change = Callable[[str], str | None]
 _LEAST_WATCHED = 1.0
 _ANSWER_SECONDS = 10.0
 _WEBSOCKET = {"http": "ws", "https": "wss"}
+_BEARER = re.compile("authorization", re.IGNORECASE)
 _OPENING = re.compile(r"sec-websocket-(protocol|extensions|version)", re.IGNORECASE)
 
 
@@ -33,6 +35,8 @@ def attempt_for(ask: Ask, main: Attempt, seen: Observation, number: int) -> Atte
     elif ask.path is not None:
         url = url.join(URL(ask.path))
     headers = _changed(main.headers, ask)
+    if ask.carrier is not None:
+        url, headers = _carried(url, headers, ask.carrier)
     if ask.credentials is not Credentials.KEPT:
         change = _without if ask.credentials is Credentials.NONE else broken
         headers = tuple(header for name, value in headers for header in _each(name, value, change))
@@ -56,6 +60,28 @@ def _changed(headers: tuple[Header, ...], ask: Ask) -> tuple[Header, ...]:
     if ask.plain:
         kept = tuple(header for header in kept if not _OPENING.fullmatch(header[0]) or holds_secret(*header))
     return (*kept, *ask.headers)
+
+
+def _carried(url: URL, headers: tuple[Header, ...], carrier: str) -> tuple[URL, tuple[Header, ...]]:
+    """The bearer token in another place than Authorization; nothing changes where there is none."""
+    token = next((value[7:].strip() for name, value in headers if _BEARER.fullmatch(name) and len(value) > 7), None)
+    if token is None:
+        return url, headers
+    kind, _, name = carrier.partition(":")
+    rest = tuple(header for header in headers if not _BEARER.fullmatch(header[0]))
+    if kind == "query":
+        mark = "&" if url.raw_query_string else "?"
+        return URL(f"{url}{mark}{name}={quote(token, safe='')}", encoded=True), rest
+    if kind == "cookie":
+        return url, _joined(rest, "Cookie", f"{name}={token}", "; ")
+    return url, _joined(rest, "Sec-WebSocket-Protocol", f"bearer, {token}", ", ")
+
+
+def _joined(headers: tuple[Header, ...], name: str, more: str, separator: str) -> tuple[Header, ...]:
+    """With one more member in a header, which is added where there is none."""
+    if all(key.lower() != name.lower() for key, _ in headers):
+        return (*headers, (name, more))
+    return tuple((key, f"{value}{separator}{more}" if key.lower() == name.lower() else value) for key, value in headers)
 
 
 def _without(_: str) -> str | None:

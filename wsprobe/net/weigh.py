@@ -13,7 +13,8 @@ def loaded(main: Attempt, header: Header, load: Load, number: int) -> Attempt:
     """The attempt that one load is; it is watched only as long as an end right after the 101 takes."""
     name = header[0].lower()
     kept = tuple(line for line in main.headers if line[0].lower() != name)
-    straw = {Straw.NOTHING: (), Straw.CANARY: (canary(header),), Straw.HEADER: (header,)}[load.straw]
+    own = tuple(line for line in main.headers if line[0].lower() == name)
+    straw = {Straw.NOTHING: (), Straw.CANARY: (canary(header),), Straw.HEADER: own}[load.straw]
     return replace(
         main,
         headers=(*kept, *straw, *load.filler),
