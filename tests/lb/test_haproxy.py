@@ -379,6 +379,9 @@ def test_json_in_an_answer_is_no_template() -> None:
     [
         (site(), "haproxy"),
         ("# a comment\nglobal\n    daemon\n", "haproxy"),
+        ("global\nmaxconn 5\ndefaults\nmode http\n", "haproxy"),
+        ("listen web *:80\nserver a 10.0.0.1:80\n", "haproxy"),
+        ("acl all src all\ncache deny all\nhttp_access allow all\n", None),
         ("http {\n server {\n  listen 80;\n }\n}\n", "nginx"),
         ("global\n\nThe global section of this text is empty, and\n bind is a verb.\n", None),
         ("defaults:\n  mode: http\n", None),

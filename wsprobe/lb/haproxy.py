@@ -17,25 +17,31 @@ SECTIONS = frozenset(
 )
 """The keywords that begin a section."""
 
-_SECTION = lazy(rf"^[ \t]*(?:{'|'.join(sorted(SECTIONS))})(?:[ \t]+[\w.:-]+)*[ \t]*(?:#.*)?\r?$")
-_OWN = lazy(
+_SECTION = lazy(rf"^[ \t]*(?:{'|'.join(sorted(SECTIONS))})(?:[ \t]+[\w.:*@$-]+)*[ \t]*(?:#.*)?\r?$")
+_INDENTED = lazy(
     r"^[ \t]+(?:bind|server|mode[ \t]+(?:http|tcp)|timeout[ \t]+\w|default_backend|use_backend|acl|option[ \t]+\w"
     r"|balance[ \t]+\w|http-request[ \t]+\w|maxconn|stats|log|user|daemon|chroot)\b"
+)
+_MAIN = frozenset({"global", "defaults", "frontend", "backend", "listen"})
+_PLAIN = lazy(
+    r"^(?:bind[ \t]+\S*:\d|server[ \t]+\S+[ \t]+\S+:\d|mode[ \t]+(?:http|tcp)\s*$|default_backend\b|use_backend\b"
+    r"|timeout[ \t]+(?:client|server|connect)\b|balance[ \t]+\w|http-request[ \t]+\w"
+    r"|option[ \t]+(?:http|forwardfor|tcplog|dontlog))"
 )
 
 
 def sniff(source: Source) -> bool:
     """Whether a file has a section of HAProxy's with a line of HAProxy's in it."""
-    inside = False
+    inside = ""
     for line in source.lines[:2000]:
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         if _SECTION.match(line):
-            inside = True
-        elif inside and _OWN.match(line) and not line.rstrip().endswith(("{", ";")):
-            return True
-        elif line[0] not in " \t.":
-            inside = False
+            inside = line.split()[0]
+        elif inside and not line.rstrip().endswith(("{", ";")):
+            if _INDENTED.match(line) or (inside in _MAIN and _PLAIN.match(line)):
+                return True
+            inside = inside if line[0] in " \t." else ""
     return False
 
 
