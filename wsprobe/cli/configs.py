@@ -159,7 +159,14 @@ def _opened(paths: Iterable[str], way: Way, found: Found) -> Iterator[_Opened]:
 
 
 def _open(file: Path, folder: Path, way: Way) -> Source:
-    return Files((way.root or folder).resolve()).open(file)
+    return Files(_root(folder, way)).open(file)
+
+
+def _root(folder: Path, way: Way) -> Path:
+    """What includes are opened below: a root widens it, and is none of a config that lies elsewhere."""
+    own = folder.resolve()
+    wider = way.root.resolve() if way.root else own
+    return wider if own.is_relative_to(wider) else own
 
 
 def _stdin(way: Way) -> Source:
@@ -174,7 +181,7 @@ class _Walk:
 
     def __init__(self, folder: Path, way: Way, found: Found) -> None:
         self._folder = folder
-        self._root = (way.root or folder).resolve()
+        self._root = _root(folder, way)
         self._exclude = way.exclude
         self._found = found
         self._files = 0

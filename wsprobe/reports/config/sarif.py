@@ -131,8 +131,8 @@ def _artifact(path: str) -> Json:
     """A file by a relative URI, or by an absolute one where it lies elsewhere."""
     pure = PurePath(path)
     if pure.is_absolute():
-        return {"uri": f"file://{quote(pure.as_posix())}"}
-    return {"uri": quote(pure.as_posix().strip("<>")), "uriBaseId": _ROOT}
+        return {"uri": f"file://{quote(pure.as_posix(), errors="surrogateescape")}"}
+    return {"uri": quote(pure.as_posix().strip("<>"), errors="surrogateescape"), "uriBaseId": _ROOT}
 
 
 # What could not be read.

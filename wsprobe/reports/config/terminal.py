@@ -60,7 +60,7 @@ def render(inspection: Inspection, *, width: int = 100, colour: bool = False) ->
         prediction(page, inspection.prediction)
     _problems(page, inspection)
     page.blank()
-    bad = bool(inspection.problems) or any(one.severity is Severity.ERROR for one in inspection.findings)
+    bad = inspection.status == 2 or any(one.severity is Severity.ERROR for one in inspection.findings)
     page.wrapped(inspection.summary, 2, "bold", ("✗", "error") if bad else ("✓", "good"))
     return page.printed()
 
