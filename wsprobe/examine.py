@@ -33,6 +33,7 @@ from wsprobe.rules.config import names as rule_names
 from wsprobe.rules.config import text as rule_text
 from wsprobe.silences import NAMES as SILENCE_RULES
 from wsprobe.silences import silence, silences
+from wsprobe.silences import text as silence_text
 from wsprobe.veil import Veil
 
 RANKS = {Severity.ERROR: 2, Severity.WARNING: 1, Severity.NOTE: 0}
@@ -121,7 +122,7 @@ def _veiled(inspection: Inspection, configs: Sequence[Config], sources: Mapping[
 
 def _rules(findings: Iterable[ConfigFinding]) -> Iterator[RuleText]:
     for name in sorted({finding.rule for finding in findings}):
-        body = SILENCE_RULES.get(name) or rule_text(name).partition("\n\n")[2]
+        body = (silence_text if name in SILENCE_RULES else rule_text)(name).partition("\n\n")[2]
         yield RuleText(name=name, summary=" ".join(body.partition("\n\n")[0].split()), text=body)
 
 

@@ -22,6 +22,12 @@ NAMES = {
 }
 """The rules about the comments themselves, each with what it means."""
 
+
+def text(name: str) -> str:
+    """What such a rule means, as the texts of the others are made."""
+    return f"{name}\n\n{NAMES[name]}"
+
+
 _COMMENT = lazy(r"(?P<alone>^\s*)?(?<![^\s;{}])#+\s*wsprobe:\s*ignore(?:\[(?P<rules>[^\]]*)\])?(?P<reason>.*)$")
 _WORD = lazy(r"\w")
 

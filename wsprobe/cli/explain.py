@@ -16,13 +16,12 @@ def run(options: argparse.Namespace) -> int:
 
         print(explain(int(word)))
         return 0
-    from wsprobe import rules
+    from wsprobe import rules, silences
     from wsprobe.cli import UsageError
     from wsprobe.rules import config
 
-    kinds = {
-        name: text for names, text in ((rules.names(), rules.text), (config.names(), config.text)) for name in names
-    }
+    sources = ((rules.names(), rules.text), (config.names(), config.text), (silences.NAMES, silences.text))
+    kinds = {name: text for names, text in sources for name in names}
     if word not in kinds:
         msg = f"{word[:80]!r} is neither a close code nor a rule; the rules are {', '.join(sorted(kinds))}"
         raise UsageError(msg)

@@ -131,7 +131,7 @@ def _artifact(path: str) -> Json:
     """A file by a relative URI, or by an absolute one where it lies elsewhere."""
     pure = PurePath(path)
     if pure.is_absolute():
-        return {"uri": f"file://{quote(pure.as_posix(), errors="surrogateescape")}"}
+        return {"uri": f"file://{quote(pure.as_posix(), errors='surrogateescape')}"}
     return {"uri": quote(pure.as_posix().strip("<>"), errors="surrogateescape"), "uriBaseId": _ROOT}
 
 
