@@ -14,7 +14,7 @@ from wsprobe.lb._caddy_tree import Said, Tree
 from wsprobe.model import Line
 
 _ADDRESS = re.compile(
-    r"(?:(?P<scheme>https?)://)?(?P<host>\[[^\]]*\]|\{\$?[^}]*\}(?=[:/]|\Z)|[^:/]*)(?::(?P<port>[^/]*))?(?P<path>/.*)?\Z"
+    r"(?:(?P<scheme>https?)://)?(?P<host>\[[^\]]*\]|[^:/{]*:[^:/{]*:[^/{]*|\{\$?[^}]*\}(?=[:/]|\Z)|[^:/]*)(?::(?P<port>[^/]*))?(?P<path>/.*)?\Z"
 )
 
 _OPTIONS = frozenset(
@@ -155,12 +155,13 @@ def _port(address: Address, options: Options) -> str:
 
 
 def _is_tls(address: Address, options: Options, *, told: bool) -> bool:
+    """Whether a site speaks TLS: where it has a host, also where no certificate is got for it by itself."""
     port = _port(address, options)
     if address.scheme == "http" or (port == options.http_port and address.scheme != "https"):
         return False
-    if address.scheme == "https" or told or port == options.https_port:
+    if told or address.host or address.scheme == "https":
         return True
-    return bool(address.host) and options.auto_https not in {"off", "disable_certs"}
+    return port == options.https_port and options.auto_https != "off"
 
 
 def _by_address(sites: list[Site], options: Options) -> list[tuple[tuple[str, ...], list[Site]]]:
@@ -262,7 +263,7 @@ def _site_route(site: Site, adapter: Adapter) -> Tree:
     place = site.entry.place
     routes = adapter.block(site.entry.inner, Defined(adapter.report))
     subroute = Tree(place, [("handler", Said("subroute", place)), ("routes", routes)])
-    made = route(place, list(_site_matches(site)), subroute)
+    made = route(place, _site_matches(site), subroute)
     made["terminal"] = Said("true")
     made.label = ", ".join(address.word.text.removesuffix(",") for address in site.addresses)
     return made
@@ -275,25 +276,23 @@ def _site_errors(site: Site, adapter: Adapter) -> Tree | None:
     if not routes:
         return None
     place = routes[0].place
-    made = route(
-        place, list(_site_matches(site)), Tree(place, [("handler", Said("subroute", place)), ("routes", routes)])
-    )
+    made = route(place, _site_matches(site), Tree(place, [("handler", Said("subroute", place)), ("routes", routes)]))
     made["terminal"] = Said("true")
     return made
 
 
-def _site_matches(site: Site) -> Iterator[Tree]:
-    """One matcher set for each path of the addresses, with the hosts that have it; none where one has neither."""
+def _site_matches(site: Site) -> list[Tree]:
+    """One matcher set for each path of the addresses, with the hosts that have it: any, if one of them has none."""
     paths: dict[str, list[Said]] = {}
     for address in site.addresses:
         name = address.word.text if address.unsure and not address.host else address.host
-        hosts = paths.setdefault(address.path, [])
-        if name:
-            hosts.append(Said(name, address.word.place))
-    for path, hosts in paths.items():
-        pairs = [("host", hosts or None), ("path", [Said(path, site.entry.place)] if path else None)]
-        if hosts or path:
-            yield Tree(site.entry.place, pairs)
+        paths.setdefault(address.path, []).append(Said(name, address.word.place))
+    sets = []
+    for path, names in paths.items():
+        hosts = None if "" in names else names
+        pairs = [("host", hosts), ("path", [Said(path, site.entry.place)] if path else None)]
+        sets.append(Tree(site.entry.place, pairs))
+    return sets if all(sets) else []
 
 
 def _handlers_of_errors(site: Site) -> list[Entry]:

@@ -6,54 +6,77 @@ strictest about headers (names with an underscore are dropped, heads end at some
 """
 
 import re
+from typing import TYPE_CHECKING
 
 from wsprobe.inspection import Problem
-from wsprobe.lb._caddy_blocks import parse
-from wsprobe.lb._caddy_context import Report
-from wsprobe.lb._caddy_server import listeners
-from wsprobe.lb._caddy_sites import adapted
-from wsprobe.lb._caddy_tree import Tree, from_node
 from wsprobe.lb.model import Config
 from wsprobe.lb.source import ReadError, Source
+from wsprobe.patterns import lazy
+
+if TYPE_CHECKING:
+    from wsprobe.lb._caddy_tree import Tree
 
 NAME = "caddy"
 VERSION = "2.11"
 
 _HEAD = 65536
-_COMMENT = re.compile(r"(?m)^\s*#.*$")
-_SITE = re.compile(
-    r"(?mx)^(?:"
-    r"(?:https?://)?(?:[\w.*{}$:\[\]-]+)(?::\d+)?(?:/\S*)?(?:,\s*\S+)*\s*\{\s*$"  # addresses and a brace at the end
-    r"|\(\w[\w-]*\)\s*\{\s*$"  # a snippet
-    r"|:\d+\s*$|\{\s*$)"
+_COMMENT = lazy(r"^\s*#.*$", re.MULTILINE)
+_JSON = lazy(r'\s*\{\s*(?:"|\}\s*\Z)')
+_SERVERS = lazy(r'"(?:http|servers)"\s*:\s*\{')
+_SITE = lazy(
+    r"^(?:"
+    r"(?:https?://)?[\w.*{}$:\[\]-]+(?::\d+)?(?:/[^\s,]*)?(?:,\s*[^\s,]+)*[ \t]*\{[ \t]*$"  # addresses
+    r"|\(\w[\w-]*\)[ \t]*\{[ \t]*$"  # a snippet
+    r"|:\d+[ \t]*$|\{[ \t]*$)",
+    re.MULTILINE,
 )
-_DIRECTIVE = re.compile(
-    r"(?m)^\s*(?:reverse_proxy|file_server|handle_path|handle|respond|encode|php_fastcgi|forward_auth|basic_?auth"
-    r"|redir|tls|auto_https|request_header|header_up|import|route|root)\b(?![ \t]*[:=(])"
+_DIRECTIVE = lazy(
+    r"^\s*(?:reverse_proxy|file_server|handle_path|handle|respond|encode|php_fastcgi|forward_auth|basic_?auth"
+    r"|redir|tls|auto_https|request_header|header_up|import|route|root)\b(?![ \t]*[:=(])",
+    re.MULTILINE,
 )
-_OTHER = re.compile(r"(?m);\s*$|^\s*(?:frontend|backend|listen|defaults|global)\s|^\s*<\w+")
+_WORDS = (
+    "reverse_proxy",
+    "respond",
+    "file_server",
+    "handle",
+    "encode",
+    "redir",
+    "route",
+    "root",
+    "tls",
+    "_auth",
+    "import",
+)
+_OTHER = lazy(r";\s*$|^\s*(?:frontend|backend|listen|defaults|global)\s|^\s*<\w+", re.MULTILINE)
 
 
 def sniff(source: Source) -> bool:
     """Whether a file looks like a Caddyfile, or like Caddy's JSON."""
     text = source.text[:_HEAD]
-    if text.lstrip().startswith("{") and re.search(r"\A\s*\{\s*\"", text):
-        return bool(re.search(r'"apps"\s*:', text) and re.search(r'"(?:http|servers)"\s*:\s*\{', text))
-    bare = _COMMENT.sub("", text)
+    if _JSON.match(text):
+        return '"apps"' in text and bool(_SERVERS.search(text))
     name = source.path.rpartition("/")[2].lower()
     if name.startswith("caddyfile") or name.endswith((".caddyfile", ".caddyfiletest", ".caddy")):
-        return bool(bare.strip())
+        return bool(text.strip())
+    if not any(word in text for word in _WORDS):
+        return False
+    bare = _COMMENT.sub("", text)
     return bool(_DIRECTIVE.search(bare) and _SITE.search(bare) and not _OTHER.search(bare))
 
 
 def read(source: Source, version: str | None = None) -> Config:
     """A Caddyfile with all that it imports, or a config in JSON."""
+    from wsprobe.lb._caddy_blocks import parse
+    from wsprobe.lb._caddy_context import Report
+    from wsprobe.lb._caddy_server import listeners
+    from wsprobe.lb._caddy_sites import adapted
+
     told = version or VERSION
     numbers = tuple(int(part) for part in re.findall(r"\d+", told)[:3]) or (2, 11)
     report = Report()
     problems: tuple[Problem, ...] = ()
-    json = re.match(r"\s*\{\s*[\"}]", source.text)
-    if json:
+    if _JSON.match(source.text):
         tree, files = _from_json(source), [source.path]
     else:
         file = parse(source)
@@ -71,7 +94,8 @@ def read(source: Source, version: str | None = None) -> Config:
     )
 
 
-def _from_json(source: Source) -> Tree:
+def _from_json(source: Source) -> "Tree":
+    from wsprobe.lb._caddy_tree import Tree, from_node
     from wsprobe.lb._yaml import documents
 
     found = documents(source)
