@@ -133,7 +133,7 @@ class _Server:
             label=label,
             place=self.tree.place,
             binds=tuple(replace(bind, tls=each) for bind in binds for each in ({tls} if bind.port else {True, False})),
-            steps=tuple(_received(context)),
+            steps=tuple(_received(context, underscores=self.tree.text("allow_underscore_in_headers") == "true")),
             routes=tuple(replace(route, timeouts=(*route.timeouts, *timers)) for route in flattened.routes),
             limits=(self._limit(),),
             otherwise=None,
@@ -150,7 +150,7 @@ class _Server:
     def _limit(self) -> Limit:
         said = self.tree.text("max_header_bytes")
         most = int(said) if said is not None and said.isdigit() else 0
-        new = self.version >= (2, 11)
+        new = self.version >= (2, 11, 5)
         default = 16 * 1024 if new else 1024 * 1024
         # Go reads 4096 octets more than that, and Caddy has read the first 14 before, to see whether it is HTTP/2.
         return Limit(
@@ -213,7 +213,7 @@ def _domains(server: Tree) -> list[Said]:
     return [host for host in dict.fromkeys(hosts) if host not in skipped]
 
 
-def _received(context: Context) -> Iterator[Step]:
+def _received(context: Context, *, underscores: bool) -> Iterator[Step]:
     """What Go's server does before any route is asked."""
     yield Edit(op=Op.REPLACE, which=Every(), value=Text(""), pattern=r"\A[ \t]+|[ \t]+\Z", every=True)
     hosts = Of(Subject.HEADER, "Host", lines=Lines.JOINED, separator="\n")
@@ -233,7 +233,7 @@ def _received(context: Context) -> Iterator[Step]:
     authority = Substituted(Of(Subject.TARGET), r"\A[A-Za-z][A-Za-z0-9+.-]*://([^/?]*).*\Z", r"\1")
     yield Edit(op=Op.SET, which=Named(("Host",)), value=authority, when=absolute)
     yield Retarget(value=Join((ESCAPED_PATH, KEPT_QUERY)))
-    if context.since(2, 11):
+    if context.since(2, 11, 4) and not underscores:
         yield Edit(op=Op.REMOVE, which=Like("_"), when=Not(_without_host()) if context.errors else ALWAYS)
 
 

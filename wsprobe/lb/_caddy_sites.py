@@ -237,6 +237,8 @@ def _server_options(entry: Entry, tree: Tree, report: Report) -> None:
             case "trusted_proxies" if words:
                 pairs = [("source", words[0]), ("ranges", words[1:])]
                 tree[Said("trusted_proxies", each.place)] = Tree(each.place, pairs)
+            case "allow_underscore_in_headers":
+                tree[Said(each.name, each.place)] = Said("true", each.place)
             case "listener_wrappers" | "packet_conn_wrappers":
                 report.unknown(each.name, "what wraps the connections is not read", each.place)
     if tree.get("max_header_bytes", "") is None:
@@ -282,17 +284,18 @@ def _site_errors(site: Site, adapter: Adapter) -> Tree | None:
 
 
 def _site_matches(site: Site) -> list[Tree]:
-    """One matcher set for each path of the addresses, with the hosts that have it: any, if one of them has none."""
+    """One matcher set for each path of the addresses, with the hosts that have it; none if an address has no host."""
+    anything = any(not address.host and not address.unsure for address in site.addresses)
     paths: dict[str, list[Said]] = {}
     for address in site.addresses:
         name = address.word.text if address.unsure and not address.host else address.host
         paths.setdefault(address.path, []).append(Said(name, address.word.place))
     sets = []
     for path, names in paths.items():
-        hosts = None if "" in names else names
+        hosts = None if anything else names
         pairs = [("host", hosts), ("path", [Said(path, site.entry.place)] if path else None)]
         sets.append(Tree(site.entry.place, pairs))
-    return sets if all(sets) else []
+    return [each for each in sets if each]
 
 
 def _handlers_of_errors(site: Site) -> list[Entry]:

@@ -20,6 +20,7 @@ NAME = "caddy"
 VERSION = "2.11"
 
 _HEAD = 65536
+_LAST = 999
 _COMMENT = lazy(r"^\s*#.*$", re.MULTILINE)
 _JSON = lazy(r'\s*\{\s*(?:"|\}\s*\Z)')
 _SERVERS = lazy(r'"(?:http|servers)"\s*:\s*\{')
@@ -73,7 +74,9 @@ def read(source: Source, version: str | None = None) -> Config:
     from wsprobe.lb._caddy_sites import adapted
 
     told = version or VERSION
-    numbers = tuple(int(part) for part in re.findall(r"\d+", told)[:3]) or (2, 11)
+    numbers = tuple(int(part) for part in re.findall(r"\d+", told)[:3]) or (2,)
+    # A version of which only the line is told is the last one of that line.
+    numbers += (_LAST,) * (3 - len(numbers))
     report = Report()
     problems: tuple[Problem, ...] = ()
     if _JSON.match(source.text):
