@@ -16,6 +16,7 @@ from wsprobe.trials import (
     AGAIN,
     BROKEN,
     CANARY,
+    HTTP2,
     NONE,
     PLAIN,
     PLAIN_NONE,
@@ -54,7 +55,7 @@ class Ask:
     """One control. `plain` is an ordinary GET; `path` and `url` are in place of those of the main request.
 
     `headers` replace those of the same name, and `without` are left out. `carrier` is where the bearer token is put in
-    place of Authorization: cookie:NAME, query:NAME or subprotocol.
+    place of Authorization: cookie:NAME, query:NAME or subprotocol. `http2` asks by extended CONNECT (RFC 8441).
     """
 
     name: str
@@ -65,6 +66,7 @@ class Ask:
     headers: tuple[tuple[str, str], ...] = ()
     without: tuple[str, ...] = ()
     carrier: str | None = None
+    http2: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +74,7 @@ class Allowed:
     """What the user lets controls do: at most so many, plain HTTP on another `path` too, the origin by its own URL.
 
     `carriers` are other places for the token, `canary` a header value that recorders are looked at for, and `host` the
-    name in the URL without its port, where it has one.
+    name in the URL without its port, where it has one; `http2` says that the way may be asked for HTTP/2.
     """
 
     mode: Mode = Mode.AUTO
@@ -83,6 +85,7 @@ class Allowed:
     carriers: tuple[str, ...] = ()
     canary: str | None = None
     host: str | None = None
+    http2: bool = False
 
 
 def wanted(path: Path, allowed: Allowed) -> bool:
@@ -142,6 +145,8 @@ def _compared(path: Path, allowed: Allowed) -> Iterator[Ask]:
         yield Ask(name=CANARY, headers=((CANARY_HEADER, allowed.canary),))
     if allowed.host and code_of(path.outermost) in _HOST_MATTERS:
         yield Ask(name=f"the same upgrade with Host {allowed.host}", headers=(("Host", allowed.host),))
+    if allowed.http2:
+        yield Ask(name=HTTP2, http2=True)
     if code_of(path.outermost) == _FORBIDDEN:
         yield from _origins(path, allowed)
     if allowed.mode is Mode.AUTH and credentials:

@@ -17,6 +17,7 @@ AGAIN = "the same upgrade again"
 PLAIN, PLAIN_NONE = "the same credentials over plain HTTP", "plain HTTP without credentials"
 NONE, BROKEN = "an upgrade without credentials", "an upgrade with a broken token"
 AFTER = "the same upgrade after these"
+HTTP2 = "the same upgrade over HTTP/2"
 CANARY = "the same upgrade with a canary header"
 
 _TOO_MANY, _UNAVAILABLE = 429, 503
@@ -37,7 +38,7 @@ class Outcome:
 
 def outcome(hop: Observation) -> Outcome:
     """What came of an exchange at the hop that saw it."""
-    status = code_of(hop)
+    status = _switched(hop)
     if status != SWITCHING:
         return Outcome(status, "" if status else hop.failure.kind if hop.failure else "no answer")
     close = first_close(hop)
@@ -46,9 +47,16 @@ def outcome(hop: Observation) -> Outcome:
     return Outcome(status, str(close.code) if close.ending is Ending.FRAME else close.ending.value)
 
 
+def _switched(hop: Observation) -> int | None:
+    """The status; over HTTP/2 a 2xx that answers CONNECT is what a 101 is over HTTP/1.1 (RFC 8441, 5)."""
+    status = code_of(hop)
+    connects = hop.request is not None and hop.request.start_line.startswith("CONNECT ")
+    return SWITCHING if connects and status is not None and 200 <= status < 300 else status
+
+
 def in_words(hop: Observation) -> str:
     """The same for people: `101, then closed with 1011 (internal error)`."""
-    status, close = code_of(hop), first_close(hop)
+    status, close = _switched(hop), first_close(hop)
     if status is None:
         return hop.failure.message if hop.failure else "no answer"
     if status != SWITCHING:
@@ -70,7 +78,8 @@ def _stopped_by(one: Trial, main: Observation) -> str | None:
     code = code_of(hop)
     if code == _TOO_MANY or (code == _UNAVAILABLE and hop.response and values(hop.response.headers, "retry-after")):
         return f"the server asks for a pause: {one.name} was answered with {code}"
-    if code is None and hop.failure and hop.failure.phase in _CONNECTING and not main.failure:
+    connecting = hop.failure is not None and hop.failure.phase in _CONNECTING and one.name != HTTP2
+    if code is None and connecting and hop.failure and not main.failure:
         return f"the server took no more connections: {one.name}: {hop.failure.message}"
     if one.name in {AGAIN, AFTER} and outcome(hop) != outcome(main):
         return _CHANGED[one.name].format(now=in_words(hop), first=in_words(main))

@@ -87,6 +87,7 @@ def allowed(options: argparse.Namespace, attempt: "Attempt") -> Allowed:
         carriers=tuple(options.carrier),
         canary=secrets.token_hex(8) if options.records else None,
         host=attempt.url.host if attempt.url.explicit_port else None,
+        http2=attempt.url.scheme == "wss",
     )
 
 
@@ -114,7 +115,7 @@ def planned(options: argparse.Namespace) -> str:
     kinds += [f"the same upgrade to {redact_text(options.bypass)}"] if options.bypass else []
     kinds += [f"the token in {carrier}" for carrier in options.carrier]
     kinds += ["with a canary header"] if options.records else []
-    kinds += ["after a 403 other Origins"]
+    kinds += ["over HTTP/2 where TLS offers it", "after a 403 other Origins"]
     if mode is Mode.AUTH:
         kinds += ["upgrades without credentials and with a broken token"]
     weighed = f"; at most {MOST} requests to weigh {options.weigh}, without it or with filler" if options.weigh else ""

@@ -12,7 +12,7 @@ from wsprobe.cli import UsageError, asked, gather
 from wsprobe.cli.controloptions import weighed
 from wsprobe.cli.headeroptions import printed
 from wsprobe.cli.targets import Target
-from wsprobe.controls import Allowed, left_out, next_ask
+from wsprobe.controls import Allowed, Ask, left_out, next_ask
 from wsprobe.model import Control, Trace, Trial, Weighing
 from wsprobe.redact import redact_text
 from wsprobe.weighing import MOST, Scale, size_ladder, weigh
@@ -92,7 +92,7 @@ class Run:
             attempt = attempt_for(ask, self.attempt, main, number)
             await self._turn(attempt)
             try:
-                seen = redact(await self._probed(attempt), gather.fingerprint_key())
+                seen = redact(await self._tried(ask, attempt), gather.fingerprint_key())
             except UsageError as error:  # a ticket that could not be had; what was seen before is kept
                 self.stopped = str(error)
                 break
@@ -104,17 +104,28 @@ class Run:
                 break
         self.stopped = self.stopped or left_out(trace, self.may)
 
+    async def _tried(self, ask: Ask, attempt: "Attempt") -> "Unredacted":
+        if not ask.http2:
+            return await self._probed(attempt)
+        from wsprobe.net.http2 import ask_http2
+
+        return await ask_http2(await self._ready(attempt))
+
     async def _probed(self, attempt: "Attempt") -> "Unredacted":
-        """One connection, with a ticket of its own where the user has such."""
-        from wsprobe.net.attempt import ticketed
         from wsprobe.net.probe import probe
 
+        return await probe(await self._ready(attempt))
+
+    async def _ready(self, attempt: "Attempt") -> "Attempt":
+        """The attempt with a ticket of its own, where the user has such; UsageError where none can be had."""
         if self.options.ticket_cmd is None:
-            return await probe(attempt)
+            return attempt
+        from wsprobe.net.attempt import ticketed
+
         ticket = (await asyncio.to_thread(printed, self.options.ticket_cmd, "--ticket-cmd")).strip()
         if not ticket.isprintable() or not ticket.isascii() or not ticket:
             raise UsageError("--ticket-cmd: what the command printed is no ticket: one line of ASCII")
-        return await probe(ticketed(attempt, ticket))
+        return ticketed(attempt, ticket)
 
     async def _turn(self, attempt: "Attempt") -> None:
         """Waits until the next connection may start."""
