@@ -353,6 +353,19 @@ def test_a_target_that_is_not_known_is_said() -> None:
 # Which listener.
 
 
+def test_a_request_comes_by_the_scheme_and_port_of_its_only_listener() -> None:
+    told = Edit(op=Op.SET, which=Named(("X",)), value=Join((Of(Subject.SCHEME), Text(":"), Of(Subject.LOCAL_PORT))))
+    route = Route(label="/", place=HERE, steps=(told,), upstream=Upstream(protocol="http/1.1"))
+    for binds, values in (
+        ((Bind(port=443, tls=True),), ["https:443"]),
+        ((Bind(port=80), Bind(port=443, tls=True)), []),
+    ):
+        listener = Listener(label="x", place=HERE, binds=binds, routes=(route,))
+        found = predict(Config(kind="x", path="x", version="1", listeners=(listener,)), upgrade("/"))
+        assert found.request
+        assert [value for name, value in found.request.headers if name == "X"] == values
+
+
 def test_the_port_and_scheme_of_the_url_choose_the_listener() -> None:
     def listener(port: int, *, tls: bool, label: str) -> Listener:
         return Listener(label=label, place=HERE, binds=(Bind(port=port, tls=tls),), routes=(route(label=label),))

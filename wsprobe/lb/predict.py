@@ -17,6 +17,7 @@ from wsprobe.lb.expressions import Subject, Text, Unsure, evaluate, holds, match
 from wsprobe.lb.model import (
     Answer,
     Assign,
+    Bind,
     Config,
     Edit,
     Empty,
@@ -100,16 +101,33 @@ def predict(config: Config, request: Request) -> Prediction:
 
 def carry(config: Config, listener: Listener, route: Route, request: Request) -> Prediction:
     """What becomes of a request on one route, whether or not it matches."""
-    run = Run(request)
+    run = Run(_arrived(listener, request))
     return run.finish(config, listener, route) if run.enter(listener) else _left(run, config, listener)
 
 
 def _takes(listener: Listener, request: Request) -> bool:
     """Whether a listener can be the one that the client connected to, as far as both are known."""
+    return bool(_binds(listener, request)) or not listener.binds
+
+
+def _binds(listener: Listener, request: Request) -> list[Bind]:
+    """The addresses of a listener that the client can have connected to."""
     binds = [bind for bind in listener.binds if request.port is None or bind.port in {None, request.port}]
     if request.scheme is not None:
         binds = [bind for bind in binds if bind.tls is (request.scheme == "https")]
-    return bool(binds) or not listener.binds
+    return binds
+
+
+def _arrived(listener: Listener, request: Request) -> Request:
+    """The request with the scheme and port of the listener that takes it, where it has one of each."""
+    binds = _binds(listener, request)
+    schemes = {"https" if bind.tls else "http" for bind in binds}
+    ports = {bind.port for bind in binds}
+    return replace(
+        request,
+        scheme=request.scheme or (schemes.pop() if len(schemes) == 1 else None),
+        port=request.port or (ports.pop() if len(ports) == 1 else None),
+    )
 
 
 def _nothing(config: Config, *unknown: Unknown) -> Prediction:
@@ -119,7 +137,7 @@ def _nothing(config: Config, *unknown: Unknown) -> Prediction:
 
 
 def _through(config: Config, listener: Listener, request: Request) -> Prediction:
-    run = Run(request)
+    run = Run(_arrived(listener, request))
     return _routed(run, config, listener) if run.enter(listener) else _left(run, config, listener)
 
 
