@@ -317,7 +317,6 @@ def caddyfiles(draw: st.DrawFn) -> str:
                 "",
                 "\tservers {\n\t\ttrusted_proxies static private_ranges\n\t}\n",
                 "\torder request_header first\n",
-                "\tservers {\n\t\tallow_underscore_in_headers\n\t}\n",
                 "\torder uri after request_header\n",
             )
         )
