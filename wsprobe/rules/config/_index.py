@@ -13,7 +13,9 @@ from wsprobe.lb.expressions import All, Condition, How, Test, Unsure, Value, eva
 from wsprobe.lb.model import Reroute, Route
 from wsprobe.lb.predict import Run
 
-_Key = tuple[Value, How, str]
+_Key = tuple[int, How, str]
+"""What a text is compared with (the number of the value), how, and the text."""
+
 _FEW = 32
 """Below so many routes each is simply asked."""
 
@@ -23,8 +25,9 @@ class Index:
     """The routes of one listener by what they ask for."""
 
     routes: tuple[Route, ...]
+    values: list[Value] = field(default_factory=list)
     filed: dict[_Key, list[int]] = field(default_factory=dict)
-    lengths: dict[tuple[Value, How], set[int]] = field(default_factory=dict)
+    lengths: dict[tuple[int, How], set[int]] = field(default_factory=dict)
     others: list[int] = field(default_factory=list)
     follows: bool = False
 
@@ -34,7 +37,8 @@ class Index:
         )
         if self.follows:
             return
-        asked = [list(_asked(route.match)) for route in self.routes]
+        numbers = _Numbers(self.values)
+        asked = [list(_asked(route.match, numbers)) for route in self.routes]
         common = Counter(key for tests in asked for keys in tests for key in keys)
         for number, tests in enumerate(asked):
             rarest = min(tests, key=lambda keys: sum(common[key] for key in keys), default=())
@@ -50,7 +54,7 @@ class Index:
             return self.routes
         found = set(self.others)
         for (value, how), lengths in self.lengths.items():
-            text = evaluate(value, run)
+            text = evaluate(self.values[value], run)
             if isinstance(text, Unsure):
                 return self.routes
             for length in lengths:
@@ -60,11 +64,31 @@ class Index:
         return tuple(self.routes[number] for number in sorted(found))
 
 
-def _asked(condition: Condition) -> Iterator[tuple[_Key, ...]]:
+@dataclass(slots=True)
+class _Numbers:
+    """A number for each value, the same for equal ones; asked for by identity first, since hashing them takes long."""
+
+    values: list[Value]
+    by_identity: dict[int, int] = field(default_factory=dict)
+    by_value: dict[Value, int] = field(default_factory=dict)
+
+    def of(self, value: Value) -> int:
+        """The number of a value."""
+        number = self.by_identity.get(id(value))
+        if number is None:
+            number = self.by_value.setdefault(value, len(self.values))
+            if number == len(self.values):
+                self.values.append(value)
+            self.by_identity[id(value)] = number
+        return number
+
+
+def _asked(condition: Condition, numbers: _Numbers) -> Iterator[tuple[_Key, ...]]:
     """The texts that a condition needs, one tuple for each test that has to hold."""
     match condition:
         case Test(how=How.EQUALS | How.PREFIX, ignore_case=False):
-            yield tuple((condition.value, condition.how, text) for text in condition.texts)
+            number = numbers.of(condition.value)
+            yield tuple((number, condition.how, text) for text in condition.texts)
         case All():
             for each in condition.conditions:
-                yield from _asked(each)
+                yield from _asked(each, numbers)

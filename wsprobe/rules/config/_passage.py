@@ -86,7 +86,9 @@ class Passage:
     @cached_property
     def entry(self) -> Listener:
         """The listener without its routes, with every authentication and every limit open."""
-        return replace(_open(self.listener), binds=(), routes=())
+        # What a proxy answers by default before it chooses a route is about malformed requests, and this is none.
+        steps = tuple(step for step in self.listener.steps if step.place or not isinstance(step, Answer))
+        return replace(_open(replace(self.listener, steps=steps)), binds=(), routes=())
 
     @cached_property
     def request(self) -> Request:
@@ -122,9 +124,13 @@ class Passage:
     def taken_by(self) -> Prediction:
         """What the listener does with it: the route that it takes may be another one."""
         index = self.index or Index(self.listener.routes)
-        routes = index.candidates(self.entered) if self.entered else ()
-        if self.sampled and routes[0].place == self.route.place and routes[0].label == self.route.label:
-            return self.prediction
+        run = self.entered
+        routes = index.candidates(run) if run else ()
+        for route in routes if run and self.sampled else ():
+            if route.place == self.route.place and route.label == self.route.label:
+                return self.prediction
+            if run is None or holds(route.match, run) is not False:
+                break
         listener = replace(self.entry, routes=tuple(map(_open, routes)))
         return predict(replace(self.config, listeners=(listener,)), self.request)
 
@@ -194,7 +200,7 @@ class Passage:
             return Handling.UNKNOWN
         return Handling.PASSED if any("websocket" in value.lower() for value in values) else Handling.DROPPED
 
-    @property
+    @cached_property
     def passes(self) -> bool:
         """Whether it is passed on as an upgrade, whatever else holds it up."""
         return any("websocket" in value.lower() for value in self.arrived("Upgrade") or ())
@@ -352,6 +358,8 @@ def _open(way: _Way, *, holding: bool = False) -> _Way:
     What holds a request back for ever stays where `holding`.
     """
     gates = {step.place for step in way.steps if isinstance(step, Gate) and step.place}
+    if not way.limits and not any(isinstance(step, Gate | Stall) for step in way.steps):
+        return way
     return replace(way, steps=tuple(step for step in way.steps if not _shuts(step, gates, holding)), limits=())
 
 

@@ -67,6 +67,9 @@ _FIX = {
     "nginx": "Write `underscores_in_headers on;` in the server.",
     "envoy": "Write `headers_with_underscores_action: ALLOW`, which is the default.",
 }
+_TELL_APART = frozenset({"caddy", "envoy", "haproxy"})
+"""Where a config that names a header can tell an underscore from a hyphen."""
+
 _BY_A_LINE = frozenset({"envoy"})
 """Where a line of the config decides it; elsewhere it is the proxy's way, and matters to who needs such a header."""
 
@@ -77,7 +80,8 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
     """One where such a header is dropped by a line, or by default and somebody needs it."""
     if intent.level is Level.NOT or passage.prediction.request is None:
         return
-    needed = [name for name in (*passage.asked.headers, *passage.referred) if "_" in name]
+    referred = passage.referred if passage.config.kind in _TELL_APART else ()
+    needed = [name for name in (*passage.asked.headers, *referred) if "_" in name]
     if not needed and passage.config.kind not in _BY_A_LINE:
         return
     name = needed[0] if needed else _ANY
