@@ -22,14 +22,13 @@ NAMES = {
 }
 """The rules about the comments themselves, each with what it means."""
 
+_COMMENT = lazy(r"(?P<alone>^\s*)?(?<![^\s;{}])#+\s*wsprobe:\s*ignore(?:\[(?P<rules>[^\]]*)\])?(?P<reason>.*)$")
+_WORD = lazy(r"\w")
+
 
 def text(name: str) -> str:
     """What such a rule means, as the texts of the others are made."""
     return f"{name}\n\n{NAMES[name]}"
-
-
-_COMMENT = lazy(r"(?P<alone>^\s*)?(?<![^\s;{}])#+\s*wsprobe:\s*ignore(?:\[(?P<rules>[^\]]*)\])?(?P<reason>.*)$")
-_WORD = lazy(r"\w")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
