@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 import string
 import sys
 from contextlib import chdir, redirect_stderr, redirect_stdout
@@ -293,6 +294,75 @@ def test_the_configs_in_which_secrets_are_planted_are_read(kind: str, tmp_path: 
 @pytest.mark.parametrize(
     "line",
     [
+        'proxy_set_header Authorization "Bearer swordfish";',
+        "proxy_set_header X-Api-Key swordfish;",
+        'proxy_set_header X-Upstream "Bearer swordfish";',
+        'if ($http_authorization != "Bearer swordfish") {',
+        "if ($arg_token = swordfish) {",
+        'set $api_key "swordfish";',
+        'secure_link_md5 "$secure_link_expires$uri swordfish";',
+        "proxy_pass http://app/ws?access_token=swordfish99;",
+        "proxy_pass http://user:swordfish@app:8080;",
+        'ngx.req.set_header("Authorization", "swordfish")',
+        "user bob password $5$rounds=5000$swordfish$swordfishswordfish",
+        "user bob insecure-password swordfish",
+        "stats auth admin:swordfish",
+        "http-request set-header Authorization Basic\\ swordfish",
+        "http-request add-header X-Api-Key swordfish if { path /ws }",
+        "http-request set-var(txn.token) str(swordfish)",
+        "http-request set-header X-Api-Key %[str(swordfish)]",
+        "acl known req.hdr(authorization),word(2) -m str swordfish",
+        'http-request deny unless { http_auth_bearer,jwt_verify(txn.alg,"swordfish") -m int 1 }',
+        'http-check send meth GET uri / hdr Authorization "Basic swordfish"',
+        "setenv API_TOKEN swordfish",
+        "bob $2a$14$swordfishswordfishswordfish",
+        "basicauth bob JDJhJDE0JHN3b3JkZmlzaHN3b3JkZmlzaHN3b3JkZmlzaA==",
+        'header_up Authorization "Bearer swordfish"',
+        "request_header +X-Api-Key swordfish",
+        "header_regexp X-Api-Key ^swordfish$",
+        "header_up X-Api-Key {$API_KEY:swordfish}",
+        'RequestHeader set Authorization "Basic swordfish" env=x',
+        "RewriteCond %{HTTP:X-Api-Key} ^swordfish$",
+        'AuthLDAPBindPassword "swordfish"',
+        "Define API_TOKEN swordfish",
+        '- "test:$apr1$H6uskkkW$swordfishswordfish"',
+        '- "test:traefik:a2688e031edb4be6a3797f3882655c05"',
+        '- "traefik.http.middlewares.a.basicauth.users=test:$$2y$$05$$swordfish"',
+        '- "traefik.http.middlewares.a.headers.customrequestheaders.Authorization=Basic swordfish"',
+        'X-Api-Key = "swordfish"',
+        "X-Api-Key: swordfish",
+        '"X-Api-Key": ["swordfish"]',
+        '{key: authorization, value: "Bearer swordfish"}',
+        "{name: x-api-key, string_match: {exact: swordfish}}",
+        "client_secret: swordfish",
+        "inline_string: swordfish",
+        r'inline_string: "{\"keys\":[{\"kty\":\"oct\",\"k\":\"swordfish\"}]}"',
+        "- API_TOKEN=swordfish",
+        "- API_TOKEN=${API_TOKEN:-swordfish}",
+        "DB_PASSWORD: swordfish",
+        "rule: Header(`X-Api-Key`, `swordfish`)",
+    ],
+)
+def test_a_literal_in_the_place_of_a_secret_is_hidden(line: str) -> None:
+    left = line
+    for span in reversed(secrets.find(line)):
+        left = f"{left[: span.start]}*{left[span.end :]}"
+    assert not re.search("swordfish|a2688e|JHN3b3Jk", left), left
+
+
+def test_secrets_that_run_over_lines_are_found() -> None:
+    pem = "-----BEGIN RSA PRIVATE KEY-----\n  c3dvcmRmaXNoc3dvcmRmaXNo\n  -----END RSA PRIVATE KEY-----\n"
+    users = "basicAuth:\n  users:\n    - bob:swordfish1\n    - eve:swordfish2\n"
+    block = "hmac_secret: |\n  swordfish3\n  swordfish4\nother: |\n  stays\n"
+    beside = "- header:\n    key: x-api-key\n    value: swordfish5\n"
+    found = set(secrets.values(f"{pem}{users}{block}{beside}"))
+    assert {"c3dvcmRmaXNoc3dvcmRmaXNo", *(f"swordfish{number}" for number in range(1, 6))} <= found
+    assert "stays" not in found
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
         'proxy_set_header Authorization "";',
         "proxy_set_header Authorization $http_authorization;",
         'proxy_set_header Authorization "Bearer $jwt";',
@@ -326,6 +396,10 @@ def test_the_configs_in_which_secrets_are_planted_are_read(kind: str, tmp_path: 
         "secretFile: /run/secrets/x",
         "# the token expires after an hour",
         "authority: app.example.com",
+        "# Basic settings of the site",
+        "# SPDX-FileCopyrightText: 2021 the authors (see AUTHORS)",
+        "addAuthCookiesToResponse: [session]",
+        "inline_string: \"function envoy_on_request(h) h:headers():remove('authorization') end\"",
     ],
 )
 def test_what_only_refers_to_a_secret_stays_readable(line: str) -> None:

@@ -60,7 +60,7 @@ _NAMED: tuple[_Pattern, ...] = (
         rf"\b(?:f?hdr|cook|urlp|url_param)\w*\({_NAME}[^)]*\)(?:,[\w(),]+)?\s+(?:-[imf]\s+(?:(?:str|beg|end|sub|reg|dir|dom)\s+)?)*{_VALUES}",
     ),
     (("hdr",), rf"\bhdr\s+{_QUOTED}\s+{_VALUES}"),
-    (("setenv",), rf"\b(?:pre)?setenv(?:if\w*)?\s+{_QUOTED}\s+{_ONE}"),
+    (("setenv", "define"), rf"\b(?:(?:pre)?setenv(?:if\w*)?|define)\s+{_QUOTED}\s+{_ONE}"),
     # Caddy
     (("header",), rf"\b(?:header_up|header_down|request_header|header)\s+[\"']?[-+?>]?{_NAME}[\"']?\s+{_VALUES}"),
     # Apache
@@ -69,6 +69,9 @@ _NAMED: tuple[_Pattern, ...] = (
         rf"\b(?:Request)?Header\s+(?:(?:always|onsuccess|early)\s+)?(?:set|add|append|merge|setifempty|edit\*?)\s+{_QUOTED}\s+{_VALUES}",
     ),
     (("%{",), rf"%\{{(?:HTTP:|HTTP_|COOKIE:|ENV:)?{_NAME}\}}[\"']?\s+(?:(?:-\w+|!?==?|!?=~|-strmatch)\s+)?{_VALUES}"),
+    (("header_regexp",), rf"\bheader_regexp\s+(?:\w+\s+)?{_NAME}\s+{_ONE}"),
+    # The default of a placeholder: Caddy, compose
+    (("{",), r"\$?\{\$?(?P<name>\w+):[-=?]?(?P<values>[^{}]+)\}"),
     # Traefik's rules
     (("header", "query"), rf"\b(?:Header|Query|Headers)(?:Regexp)?\(\s*[\"'`]?{_NAME}[\"'`]?\s*(?:,|=)\s*{_ONE}"),
     # Lists and mappings
@@ -91,18 +94,31 @@ _KEYED: tuple[_Pattern, ...] = (
         ("bindpassword", "clientsecret", "passphrase", "authbasicfake", "auth-pass"),
         rf"\b(?:AuthLDAPBindPassword|\w*ClientSecret|\w*CryptoPassphrase|AuthBasicFake\s+\S+|auth-pass)\s+{_ONE}",
     ),
+    (("jwt_verify",), r"\bjwt_verify\([^,]*,\s*(?P<values>[^)]+)\)"),
+    (("hmac(",), r"\bhmac\([^,]*,\s*(?P<values>[^),]+)"),
+    (("aes_gcm",), r"\baes_gcm_\w+\([^,]*,[^,]*,\s*(?P<values>[^),]+)"),
+    ((":",), r"(?<![\w:])[\w.@-]+:[\w. -]+:(?P<values>[0-9a-f]{32})\b"),  # htdigest
     (("auth.users",), r"\b(?:basicauth|digestauth)\.users\s*=\s*(?P<values>[^\"'`\s]+)"),
     (("env",), rf"\benv\s+\w+=(?P<values>{_VALUE})"),
-    (("'", '"'), r"[\"'](?:k|d|p|q|dp|dq|qi)[\"']\s*:\s*[\"'](?P<values>[A-Za-z0-9_=-]{6,})"),
+    (("'", '"'), r"[\"'](?:k|d|p|q|dp|dq|qi)\\?[\"']\s*:\s*\\?[\"'](?P<values>[A-Za-z0-9_=-]{6,})"),
 )
 _SCHEME: _Pattern = (
     tuple(sorted(SCHEMES)),
-    rf"\b(?:{'|'.join(sorted(SCHEMES))})(?:\\?[ \t]+|%20|\+|:\s*)(?P<values>{_WORD}+)",
+    rf"\b(?:{'|'.join(sorted(SCHEMES))})(?:\\?[ \t]+|%20|\+)(?P<values>{_WORD}+)",
+)
+_AFTER_SCHEME = frozenset(
+    "auth authentication authorization realm access login token tokens header headers user users scheme credentials "  # noqa: SIM905  they read as words
+    "prefix only required is and or to for with the".split()
+)
+_HIDDEN_NAMES = ("authorization", "cookie", "key", "token", "secret", "passw", "bearer")
+_LITERAL_OF: _Pattern = (
+    ("str",),
+    rf"\b(?:str\((?P<values>[^()]{{4,}})\)|-m\s+(?:str|beg|end|sub)\s+(?:-i\s+)?(?P<compared>{_VALUE}))",
 )
 _CONFIG_KEY = (
     r"(?:[\w.-]*(?:passw(?:or)?d|passphrase|_pwd|secret|api_?key|api-key|private_?key|access_?key|signing_?key"
     r"|encryption_?key|credential|bearer)|(?:[\w.-]*[_.-])?token|(?:[\w.-]*\.)?(?:proxy-)?authorization"
-    r"|(?:[\w.-]*\.)?(?:set-)?cookie|[\w.]*x-[\w-]+|[A-Z][A-Z0-9_]*(?:TOKEN|KEY|SECRET|PASS|AUTH|PWD)[A-Z0-9_]*"
+    r"|(?:[\w.-]*\.)?(?:set-)?cookie|(?:[\w.]*\.)?x-[\w-]+|(?-i:[A-Z][A-Z0-9_]*(?:TOKEN|KEY|SECRET|PASS|AUTH|PWD)[A-Z0-9_]*)"
     r"|inline_?string|inline_?bytes)"
 )
 _SIGNED: _Pattern = (
@@ -131,8 +147,8 @@ _BLOCK_KEY = r"(\s*)[\"']?(?:- )?[\"']?(\w+)[\"']?\s*:\s*[|>][+-]?\d?\s*"
 _LEAVES = (Line, Timeout, Unknown, Limit)
 _SUSPECT = re.compile(
     r"(?i:passw|pwd|passphrase|auth-pass|secret|token|key|auth|cookie|sess|credential|bearer|basic|ticket|jwt|signature"
-    r"|csrf|xsrf|hmac|saml|assertion|oidc|principal|client-?cert|user|otp|inline_?|setenv|\benv\s)|PASS|eyJ|@|\$2|\$apr1"
-    r"|\$[156y]\$|\{S?SHA|JDJ|[\"'](?:k|d|p|q|dp|dq|qi)[\"']|\?\S+="
+    r"|csrf|xsrf|hmac|saml|assertion|oidc|principal|client-?cert|user|otp|inline_?|setenv|\benv\s|secure_link|define|jwt_|hmac|:[0-9a-f]{32})|PASS|eyJ|@|\$2|\$apr1"
+    r"|\$[156y]\$|\{S?SHA|JDJ|[\"'](?:k|d|p|q|dp|dq|qi)\\?[\"']|\?\S+="
 )
 """What a line must have for a search to be worth its time; is_secret_name has the same words."""
 
@@ -166,6 +182,7 @@ def values(text: str) -> Iterator[str]:
         if len(line) > 3 and _SUSPECT.search(line):
             yield from (line[span.start : span.end] for span in _disjoint(_found(line)))
             yield from _block(lines, number)
+            yield from _users(lines, number)
             yield from _beside(line, lines[number + 1 : number + 4])
 
 
@@ -228,7 +245,13 @@ def _found(line: str, *, prose: bool = False) -> Iterator[Span]:
 def _in_words(line: str, *, prose: bool) -> Iterator[Span]:
     """What follows a scheme, or a name and a sign: here a text about a config has words, and a config has values."""
     for match in _matches(_SCHEME, line):
-        if not is_prose(match["values"]):
+        word = match["values"].strip("\"'`,.;:")
+        # As a value a scheme is written with a capital; in a comment words follow it.
+        spoken = prose or "#" in line[: match.start()]
+        if not is_prose(word) or (match[0][0].isupper() and not spoken and word.lower() not in _AFTER_SCHEME):
+            yield from _told(line, match, "credentials")
+    if any(word in line.lower() for word in _HIDDEN_NAMES):
+        for match in _matches(_LITERAL_OF, line):
             yield from _told(line, match, "credentials")
     for match in _matches(_SIGNED, line):
         if not prose or not is_prose(match["values"].split()[0]):
@@ -237,7 +260,7 @@ def _in_words(line: str, *, prose: bool) -> Iterator[Span]:
 
 def _told(line: str, match: re.Match[str], name: str) -> Iterator[Span]:
     """The words of a value, each of which may be a secret or none."""
-    start, end = match.span("values")
+    start, end = match.span("values" if match["values"] is not None else "compared")
     for word in _compiled(_VALUE).finditer(line, start, end):
         yield from _inside(line, *word.span(), name)
 
@@ -265,6 +288,9 @@ def _signed(line: str, match: re.Match[str]) -> Iterator[Span]:
     if _compiled(_FILES).search(last) or (dashed and (not is_secret_name(last) or last.startswith(_FORWARDED))):
         return
     rest = line[start:]
+    if rest[0] == "[":
+        for word in _compiled(r"[\"']([^\"']+)[\"']").finditer(line, start, line.find("]", start) % (len(line) + 1)):
+            yield from _inside(line, *word.span(1), name)
     if rest[0] in "{[&*|>" and not rest.startswith("{SHA"):
         return
     if rest[0] in "\"'`" or match["quote"] or match["sign"] == "=":
@@ -274,6 +300,8 @@ def _signed(line: str, match: re.Match[str]) -> Iterator[Span]:
             end = start + len(re.split(r"[\"'`]", rest, maxsplit=1)[0].rstrip())
     else:
         end = start + len(re.split(r"\s#|[,}](?:\s|$)|[\"'`]", rest, maxsplit=1)[0].rstrip())
+    if last.startswith("inline") and re.search(r"\s|^[\"']*\{", line[start:end].strip()):
+        return  # a script, a page, or keys, of which the secret parts have names
     yield from _inside(line, start, end, name)
 
 
@@ -287,6 +315,19 @@ def _block(lines: list[str], number: int) -> Iterator[str]:
             return
         if len(line.strip()) > 3 and not harmless(line.strip()):
             yield line.strip()
+
+
+def _users(lines: list[str], number: int) -> Iterator[str]:
+    """What follows the names of users in a list under `users`, whatever their hashes look like."""
+    begins = re.search(r"\busers[\"']?\s*[:=]", lines[number])
+    if not begins:
+        return
+    indent = len(lines[number]) - len(lines[number].lstrip())
+    for at, line in enumerate((lines[number][begins.end() :], *lines[number + 1 : number + 200])):
+        bare = line.lstrip()
+        if at and bare and len(line) - len(bare) <= indent and not bare.startswith(("-", "'", '"')):
+            return
+        yield from (match[1] for match in re.finditer(r"(?:^|[\s\"',=\[-])[\w.@]+:([^\s\"',\]]{4,})", line))
 
 
 def _beside(line: str, following: list[str]) -> Iterator[str]:
@@ -304,8 +345,10 @@ def _literals(part: object) -> Iterator[str]:
         case Edit(which=Named(names=names), op=op, value=value) if op is not Op.RENAME:
             if any(map(is_secret_name, names)):
                 yield from _texts(value)
-        case Test(value=Of(subject=subject, name=name), how=how, texts=texts):
-            secret = subject is Subject.COOKIE or is_secret_name(name)
+        case Test(value=value, how=how, texts=texts):
+            while not isinstance(value, Of) and (inner := getattr(value, "value", None)):
+                value = inner
+            secret = isinstance(value, Of) and (value.subject is Subject.COOKIE or is_secret_name(value.name))
             if secret and how in {How.EQUALS, How.PREFIX, How.SUFFIX, How.CONTAINS}:
                 yield from (bare for text in texts for bare in _bare(text))
 
