@@ -558,6 +558,9 @@ def test_broken_syntax_is_told_with_line_and_column(text: str, line: int, column
             '"proxy_set_header" directive is not allowed',
         ),
         ("server { location ~ /x { proxy_pass http://a/b; } }", 1, 26, '"proxy_pass" cannot have a URI part here'),
+        ("server {\n  root a;\n  root b;\n}", 3, 3, '"root" directive is duplicate'),
+        ("server {\n  location /a {}\n  location /a {}\n}", 3, 3, 'location "/a" is duplicate'),
+        ("server {\n  location / {\n    proxy_pass app;\n  }\n}", 3, 5, 'invalid URL prefix in "proxy_pass"'),
         ("server {\n  location /;\n}", 2, 3, 'directive "location" has no opening "{"'),
     ],
 )

@@ -3,13 +3,15 @@
 import re
 from collections.abc import Iterator
 
+from wsprobe.inspection import Problem
+from wsprobe.lb._nginx_directives import ONCE
 from wsprobe.lb._nginx_grammar import Directive, Grammar, placeholder
 from wsprobe.lb._nginx_proxy import ELSEWHERE
 from wsprobe.lb._nginx_routes import Server
 from wsprobe.lb._nginx_scope import Scope
 from wsprobe.lb._nginx_servers import fragment, listeners, sample_host
 from wsprobe.lb._nginx_stream import streams
-from wsprobe.lb._nginx_unread import unread
+from wsprobe.lb._nginx_unread import DATA, unread
 from wsprobe.lb._nginx_values import Values, group_names, names_in
 from wsprobe.lb.model import Config, Listener
 from wsprobe.lb.source import Source
@@ -30,7 +32,11 @@ def config(source: Source, version: str, *, assumed: bool) -> Config:
     values = _values(every, _numbers(version))
     found = _Reading(top, values)
     listened = tuple(found.listeners())
-    problems = [*grammar.problems, *(problem for server in found.servers for problem in server.problems)]
+    problems = [
+        *grammar.problems,
+        *_repeated(top),
+        *(problem for server in found.servers for problem in server.problems),
+    ]
     return Config(
         kind="nginx",
         path=source.path,
@@ -53,6 +59,21 @@ def _all(directives: tuple[Directive, ...]) -> Iterator[Directive]:
         yield each
         if each.block:
             yield from _all(each.block)
+
+
+def _repeated(directives: tuple[Directive, ...]) -> Iterator[Problem]:
+    """Directives and locations that a block has twice and that nginx takes once."""
+    seen: set[tuple[str, ...]] = set()
+    for each in directives:
+        key = (each.name, *each.args) if each.name == "location" else (each.name,)
+        if key in seen and (each.name == "location" or each.name in ONCE):
+            what = (
+                f'"{each.name}" directive' if each.name in ONCE else f'location "{each.args[-1] if each.args else ""}"'
+            )
+            yield each.problem(f"{what} is duplicate")
+        seen.add(key)
+        if each.block and each.name not in DATA:
+            yield from _repeated(each.block)
 
 
 def _values(directives: list[Directive], version: tuple[int, ...]) -> Values:

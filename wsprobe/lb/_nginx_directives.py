@@ -56,6 +56,15 @@ BLOCKS = frozenset(_WITH_BLOCK.split())
 
 """Directives that have a block."""
 
+_ONCE = """
+proxy_pass grpc_pass proxy_http_version proxy_method proxy_pass_request_headers proxy_pass_request_body proxy_set_body
+proxy_read_timeout proxy_send_timeout proxy_connect_timeout send_timeout underscores_in_headers ignore_invalid_headers
+large_client_header_buffers client_header_buffer_size auth_basic auth_basic_user_file auth_request satisfy
+proxy_buffering proxy_request_buffering client_max_body_size root try_files proxy_intercept_errors
+"""
+ONCE = frozenset(_ONCE.split())
+"""Directives that a block may have once."""
+
 _CONTEXTS = {"http": "h", "server": "s", "location": "l", "upstream": "u", "if": "i", "limit_except": "x"}
 
 

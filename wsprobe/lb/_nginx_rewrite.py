@@ -174,7 +174,7 @@ class Rewriting:
         """The new request target: the path escaped, with the arguments that stay."""
         path, mark, query = replacement.partition("?")
         old = Of(Subject.QUERY)
-        kept: Value = Cases(((Test(old, How.EXISTS), Join((Text("?"), old))),), TEXT_EMPTY)
+        kept: Value = Cases(((Test(old, How.REGEX, (".",)), Join((Text("?"), old))),), TEXT_EMPTY)
         if mark:
             new = self.value(query.removesuffix("?"))
             kept = Join((Text("?"), new)) if query else TEXT_EMPTY

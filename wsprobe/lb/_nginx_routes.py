@@ -302,6 +302,8 @@ class Rest:
                 '"proxy_pass" cannot have a URI part here: the location is a pattern, named, an "if" or a limit_except'
             )
             self.server.problems.append(passing.directive.problem(why))
+        if passing and own and not passing.to.scheme and not passing.to.variable:
+            self.server.problems.append(passing.directive.problem('invalid URL prefix in "proxy_pass"'))
         answered = any(isinstance(step, Answer) and step.when == ALWAYS for step in steps)
         passes = passing is not None and not answered
         notes = [f"{each.name} {' '.join(each.args)}" for kind in _NOTED for each in self.scope.nearest(kind)]

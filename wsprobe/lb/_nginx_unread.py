@@ -25,7 +25,8 @@ _HARMLESS = lazy(
     |set_misc|set_|array_|encrypted_|access_by_lua|rewrite_by_lua|content_by_lua|perl)\w*\Z""",
     re.VERBOSE,
 )
-_DATA = frozenset({"map", "geo", "split_clients", "types", "charset_map", "upstream", "match"})
+DATA = frozenset({"map", "geo", "split_clients", "types", "charset_map", "upstream", "match"})
+"""Blocks that hold no directives."""
 
 
 def unread(directives: tuple[Directive, ...]) -> Iterator[Unknown]:
@@ -35,5 +36,5 @@ def unread(directives: tuple[Directive, ...]) -> Iterator[Unknown]:
             yield Unknown(what=each.name, why="this directive is not known to the reader", place=each.place)
         elif each.unread:
             yield Unknown(what=f"include {each.arg(0)}", why=each.unread, place=each.place)
-        if each.block and each.name not in _DATA:
+        if each.block and each.name not in DATA:
             yield from unread(each.block)
