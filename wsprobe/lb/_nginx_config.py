@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from wsprobe.inspection import Problem
 from wsprobe.lb._nginx_directives import ONCE
 from wsprobe.lb._nginx_grammar import Directive, Grammar, placeholder
+from wsprobe.lb._nginx_maps import group_names
 from wsprobe.lb._nginx_proxy import ELSEWHERE
 from wsprobe.lb._nginx_routes import Server
 from wsprobe.lb._nginx_scope import Scope
 from wsprobe.lb._nginx_servers import fragment, listeners, sample_host
 from wsprobe.lb._nginx_stream import streams
 from wsprobe.lb._nginx_unread import DATA, unread
-from wsprobe.lb._nginx_values import Values, group_names, names_in
+from wsprobe.lb._nginx_values import Values, names_in
 from wsprobe.lb.model import Config, Listener
 from wsprobe.lb.source import Source
 

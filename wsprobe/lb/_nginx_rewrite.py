@@ -5,7 +5,8 @@ from dataclasses import field, replace
 
 from wsprobe.frozen import dataclass
 from wsprobe.lb._nginx_grammar import Directive
-from wsprobe.lb._nginx_values import TEXT_EMPTY, Around, Values, group_names, names_in, sent
+from wsprobe.lb._nginx_maps import group_names
+from wsprobe.lb._nginx_values import TEXT_EMPTY, Around, Values, names_in, sent
 from wsprobe.lb.expressions import (
     ALWAYS,
     Captured,

@@ -7,9 +7,10 @@ from dataclasses import replace
 from wsprobe.frozen import dataclass
 from wsprobe.lb._nginx_grammar import Directive
 from wsprobe.lb._nginx_head import refused
+from wsprobe.lb._nginx_maps import captures
 from wsprobe.lb._nginx_routes import Server
 from wsprobe.lb._nginx_scope import Scope
-from wsprobe.lb._nginx_values import HOST, TEXT_EMPTY, captures
+from wsprobe.lb._nginx_values import HOST, TEXT_EMPTY
 from wsprobe.lb.expressions import ALWAYS, Condition, How, Not, OneOf, Or, Test, both
 from wsprobe.lb.model import Assign, Bind, Listener, Route, Step
 from wsprobe.parts import Line

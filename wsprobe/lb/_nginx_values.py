@@ -6,6 +6,7 @@ from dataclasses import field, replace
 
 from wsprobe.frozen import dataclass
 from wsprobe.lb._nginx_grammar import Directive
+from wsprobe.lb._nginx_maps import captures, map_test
 from wsprobe.lb._paths import PathForm
 from wsprobe.lb.expressions import (
     Captured,
@@ -32,7 +33,6 @@ from wsprobe.lb.expressions import (
 from wsprobe.patterns import lazy
 
 _VARIABLE = lazy(r"\$(?:([1-9])|\{([A-Za-z0-9_]+)\}|([A-Za-z0-9_]+))")
-_GROUP = lazy(r"\(\?P?<([A-Za-z_]\w*)>")
 _MAX_COST = 200_000
 """How many tests a map, with those that it asks, may cost."""
 
@@ -292,37 +292,6 @@ def _undecided(name: str) -> Value:
     if name in _RUNNING or name.startswith(_FAMILIES):
         return Undecided(f"${name}", f"only the running nginx knows ${name}")
     return Undecided(f"${name}", f"no file that was read defines ${name}")
-
-
-def map_test(source: Value, key: str, *, hostnames: bool) -> tuple[tuple[int, int], Condition, str]:
-    """When an entry of a map is meant, its rank among them (the lower first), and its pattern where it has one."""
-    compared: Value = Or(source, TEXT_EMPTY)
-    if key.startswith("~"):
-        ignore = key.startswith("~*")
-        pattern = key[2:] if ignore else key[1:]
-        return (3, 0), Test(compared, How.REGEX, (pattern,), ignore_case=ignore), pattern
-    text = key.removeprefix("\\")
-    if hostnames:
-        compared = Without(compared, suffix=".")
-        if text.startswith("*."):
-            return (1, -len(text)), Test(compared, How.SUFFIX, (text[1:],), ignore_case=True), ""
-        if text.startswith("."):
-            found = Test(compared, How.REGEX, (rf"(?:^|\.){re.escape(text[1:])}$",), ignore_case=True)
-            return (1, -len(text)), found, ""
-        if text.endswith(".*"):
-            return (2, -len(text)), Test(compared, How.PREFIX, (text[:-1],), ignore_case=True), ""
-    return (0, 0), Test(compared, How.EQUALS, (text,), ignore_case=True), ""
-
-
-def captures(pattern: str, source: Value, *, ignore_case: bool) -> dict[str, Value]:
-    """What the groups of a pattern catch in a value, by number and by name."""
-    numbers = [str(number) for number in range(1, min(pattern.count("("), 9) + 1)]
-    return {group: Captured(source, pattern, group, ignore_case) for group in [*numbers, *group_names(pattern)]}
-
-
-def group_names(pattern: str) -> list[str]:
-    """The names of the groups of a pattern."""
-    return _GROUP.findall(pattern)
 
 
 def names_in(text: str) -> list[str]:
