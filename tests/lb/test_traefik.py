@@ -1,6 +1,7 @@
 """Traefik's configs as they are read: YAML, TOML, labels and flags, and what becomes of an upgrade."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,11 @@ def test_what_nobody_can_follow_is_unknown_and_not_guessed(middleware: str) -> N
     prediction = asked(http(middleware), "/ws", "h", BEARER)
     assert prediction.reached is None
     assert {"any header", "Authorization"} & {each.what for each in prediction.unknown}
+
+
+def test_an_asterisk_asks_for_the_server_itself() -> None:
+    assert predict(config(http()), replace(upgrade("*"), method="OPTIONS")).status == 200
+    assert predict(config(http()), upgrade("*")).status == 404
 
 
 # Routers.

@@ -4,7 +4,7 @@ import re
 
 from wsprobe.lb._paths import PathForm, written
 from wsprobe.lb._traefik_chain import Chain, DisabledError
-from wsprobe.lb._traefik_proxy import IS_SECURE, RAW_PATH, with_query
+from wsprobe.lb._traefik_proxy import ESCAPED_PATH, IS_SECURE, RAW_PATH, with_query
 from wsprobe.lb._traefik_rule import RuleError, pattern, regex
 from wsprobe.lb._traefik_tree import Setting
 from wsprobe.lb.expressions import (
@@ -93,13 +93,16 @@ def strip_prefix(setting: Setting, chain: Chain) -> None:
 
 
 def _left(prefix: str) -> Value:
-    quoted = written(PathForm.QUOTED, prefix)
+    quoted = re.escape(written(PathForm.QUOTED, prefix))
     # A slash that is escaped in the raw path makes the two differ, and Go goes by the decoded one then.
-    begins = Test(RAW_PATH, How.REGEX, (rf"\A{re.escape(quoted)}(?!%2F)",))
-    decoded = Substituted(Without(_DECODED, prefix), r"\A/?", "/")
-    return Cases(
-        ((begins, Substituted(RAW_PATH, rf"\A{re.escape(quoted)}/?", "/")),), Written(decoded, PathForm.QUOTED)
-    )
+    begins = Test(RAW_PATH, How.REGEX, (rf"\A{quoted}(?!%2F)",))
+    decoded = Written(_rooted(Without(_DECODED, prefix)), PathForm.QUOTED)
+    return Cases(((begins, _rooted(Substituted(RAW_PATH, rf"\A{quoted}", ""))),), decoded)
+
+
+def _rooted(path: Value) -> Value:
+    """A path with its first slash, unless nothing is left of it."""
+    return Substituted(path, r"\A(?=[^/])", "/")
 
 
 def strip_prefix_regex(setting: Setting, chain: Chain) -> None:
@@ -111,9 +114,9 @@ def strip_prefix_regex(setting: Setting, chain: Chain) -> None:
         begins = rf"(?a)\A(?:{text.strip()})(?<=[\s\S])"
         when = Test(_DECODED, How.REGEX, (begins,))
         told.append((when, Substituted(_DECODED, rf"(?a)\A({text.strip()})[\s\S]*\Z", r"\1")))
-        decoded = Written(Substituted(Substituted(_DECODED, begins, ""), r"\A/?", "/"), PathForm.QUOTED)
+        decoded = Written(_rooted(Substituted(_DECODED, begins, "")), PathForm.QUOTED)
         same = Test(RAW_PATH, How.REGEX, (rf"{begins}(?!%2F)",))
-        rest: Value = Substituted(Substituted(RAW_PATH, begins, ""), r"\A/?", "/")
+        rest = _rooted(Substituted(RAW_PATH, begins, ""))
         left.append((when, with_query(Cases(((same, rest),), decoded))))
     _stripped(setting, chain, Cases(tuple(told)), Cases(tuple(left)), "regex")
 
@@ -123,7 +126,9 @@ def _stripped(setting: Setting, chain: Chain, told: Cases, left: Cases, option: 
     chain.steps.append(Assign(name=_CHANGED, value=told))
     chain.steps.append(Edit(op=Op.ADD, which=Named(("X-Forwarded-Prefix",)), value=told, place=place))
     chain.steps.append(Retarget(value=left, place=place))
-    unclean = both(Test(Of(Subject.VARIABLE, _CHANGED), How.EXISTS), Test(RAW_PATH, How.REGEX, (_UNCLEAN,)))
+    changed = Test(Of(Subject.VARIABLE, _CHANGED), How.EXISTS)
+    chain.steps.append(Retarget(value=with_query(ESCAPED_PATH), when=changed))
+    unclean = both(changed, Test(RAW_PATH, How.REGEX, (_UNCLEAN,)))
     why = f"what {setting.name} leaves of the path is not clean"
     chain.steps.append(Answer(status=400, why=why, when=unclean, place=place))
 
@@ -156,7 +161,7 @@ def replace_path_regex(setting: Setting, chain: Chain) -> None:
             Answer(status=500, why="replacePathRegex makes an escape that is none", when=broken, place=place),
             Answer(status=400, why="replacePathRegex makes a path that is not clean", when=unclean, place=place),
             Edit(op=Op.ADD, which=Named(("X-Replaced-Path",)), value=RAW_PATH, when=when, place=place),
-            Retarget(value=with_query(changed), when=when, place=place),
+            Retarget(value=with_query(Written(changed, PathForm.ESCAPED)), when=when, place=place),
         )
     )
 

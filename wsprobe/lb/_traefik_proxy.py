@@ -102,6 +102,7 @@ IS_WEBSOCKET = both(
     Test(header("Upgrade"), How.REGEX, (r"(?:^|,)\s*websocket\s*(?:,|$)",), ignore_case=True),
 )
 IS_SECURE = Test(header("X-Forwarded-Proto"), How.EQUALS, ("https", "wss"))
+_NO_HOST = r"[^A-Za-z0-9!$%&'()*+,\-.:;=\[\]_~]"
 _PORT = r"^(?:\[[^\]]*\]|[^:]*):([^:]+)$"
 
 
@@ -165,7 +166,7 @@ def _refusals() -> Iterator[Step]:
         "several Host headers": Test(
             Of(Subject.HEADER, "Host", lines=Lines.JOINED, separator="\n"), How.CONTAINS, ("\n",)
         ),
-        "a Host that is none": Test(hosts, How.REGEX, (r"[^A-Za-z0-9!$%&'()*+,\-.:;=\[\]_~]",)),
+        "a Host that is none": Test(hosts, How.REGEX, (_NO_HOST,)),
         "a target that is none": OneOf(
             (
                 Not(Test(Of(Subject.TARGET), How.REGEX, (r"^(?:/|\*$|[A-Za-z][A-Za-z0-9+.-]*:)",))),
@@ -303,6 +304,7 @@ def leaving(*, appended: bool, host: Value, passed: bool, place: Line | None) ->
         yield Edit(op=Op.SET, which=Named(("Host",)), value=host, when=Not(_filled("Host")))
     else:
         yield Edit(op=Op.SET, which=Named(("Host",)), value=host, place=place)
+    yield Edit(op=Op.SET, which=Named(("Host",)), value=Text(""), when=Test(header("Host"), How.REGEX, (_NO_HOST,)))
     yield from _sent()
 
 

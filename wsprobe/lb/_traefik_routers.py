@@ -28,7 +28,7 @@ _OPTIONS = (
     "observability",
     "parentRefs",
 )
-MAX_RIVALS = 100
+MAX_RIVALS = 1000
 """How many routers of the same priority are looked at."""
 
 _VARIABLE = re.compile(r"\$\{[^}]*\}|\$[A-Za-z_]\w*|\{\{.*?\}\}")
@@ -225,28 +225,24 @@ class _Rivals:
 
     def __init__(self, routers: Iterable[Router]) -> None:
         self.by_host: dict[tuple[str, int, str | None], list[Router]] = {}
+        self.anywhere: dict[tuple[str, int], list[Router]] = {}
         for router in routers:
+            if router.rule.hosts is None:
+                self.anywhere.setdefault((router.provider, router.priority), []).append(router)
             for host in (*(router.rule.hosts or ()), None):
-                key = (router.provider, router.priority, host)
-                self.by_host.setdefault(key, []).append(router)
+                self.by_host.setdefault((router.provider, router.priority, host), []).append(router)
 
     def against(self, router: Router, match: Condition) -> Condition:
         """A match where no router of the same priority could take the request as well."""
-        hosts = router.rule.hosts
-        found = [
-            each
-            for host in (hosts or (None,))
-            for each in self.by_host[router.provider, router.priority, host]
-            if each is not router
-        ]
-        if hosts:
-            anywhere = self.by_host[router.provider, router.priority, None]
-            found += [each for each in anywhere if each.rule.hosts is None]
+        groups = [self.by_host[router.provider, router.priority, host] for host in router.rule.hosts or (None,)]
+        if router.rule.hosts:
+            groups.append(self.anywhere.get((router.provider, router.priority), []))
+        unsettled = Undecided("priority", "another router has the same priority, and the order of the two changes")
+        if sum(map(len, groups)) > MAX_RIVALS:
+            return both(match, unsettled)
+        found = [each for group in groups for each in group if each is not router]
         if not found:
             return match
-        unsettled = Undecided("priority", "another router has the same priority, and the order of the two changes")
-        if len(found) > MAX_RIVALS:
-            return both(match, unsettled)
         others = OneOf(tuple(each.rule.condition for each in found))
         return both(match, OneOf((Not(others), unsettled)))
 

@@ -11,7 +11,7 @@ from wsprobe.lb._traefik_chain import Chain, DisabledError
 from wsprobe.lb._traefik_middlewares import Scope, qualified
 from wsprobe.lb._traefik_proxy import ESCAPED_PATH, Entry, leaving, with_query
 from wsprobe.lb._traefik_tree import Setting
-from wsprobe.lb.expressions import ALWAYS, Join, Substituted, Text, Undecided, Value
+from wsprobe.lb.expressions import ALWAYS, Join, Or, Substituted, Text, Undecided, Value
 from wsprobe.lb.model import Answer, Retarget, Step, Upstream
 from wsprobe.parts import Line
 
@@ -70,6 +70,7 @@ class _Resolving:
     scope: Scope
     chain: Chain
     target: Target
+    seen: set[str] = field(default_factory=set)
 
     def add(self, named: Setting, provider: str, above: tuple[str, ...]) -> None:
         name = qualified(named.text or "", provider)
@@ -82,6 +83,9 @@ class _Resolving:
             _internal(name, named, self.chain)
             return
         found = self.scope.services.get(name)
+        if name in self.seen:
+            return
+        self.seen.add(name)
         if found:
             self._service(found, name, above)
         elif self.scope.missing(name):
@@ -192,7 +196,7 @@ def sent(target: Target, *, appended: bool) -> Iterator[Step]:
     if len(passed) > 1:
         host = Undecided("Host", "some of the servers get the client's, others their own")
     place = next((server.passes_place for server in servers if not server.passes), None)
-    yield Retarget(value=with_query(ESCAPED_PATH))
+    yield Retarget(value=with_query(Or(ESCAPED_PATH, Text("/"))))
     yield from joined(target)
     yield from leaving(appended=appended, host=host, passed=passed == {True}, place=place)
 

@@ -11,6 +11,8 @@ from wsprobe.parts import Line
 
 Path = tuple[str | int, ...]
 
+_MAX_DOTS = 200
+
 _KEY = re.compile(r"""[ \t]*(?:"((?:[^"\\\n]|\\.)*)"|'([^'\n]*)'|([A-Za-z0-9_-]+))[ \t]*""")
 _SKIPPED = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _STRING = re.compile(r'"""(?:[^\\]|\\[\s\S])*?"{3,5}|\'\'\'[\s\S]*?\'{3,5}|"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'')
@@ -23,6 +25,9 @@ def read(source: Source) -> Setting:
     import tomllib
 
     places: dict[Path, int] = {}
+    for at, written in enumerate(source.lines, 1):
+        if written.partition("=")[0].count(".") > _MAX_DOTS:  # for which the standard library takes very long
+            raise ReadError(source.path, "a key with too many dots", at)
     try:
         values = tomllib.loads(source.text)
         for path, offset in _Scan(source.text).places():

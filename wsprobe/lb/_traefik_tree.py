@@ -117,12 +117,13 @@ class Growing:
     text: str | None = None
     unsure: str = ""
     fields: dict[str, "Growing"] = field(default_factory=dict)
+    spelled: dict[str, str] = field(default_factory=dict)
 
     def put(self, path: str, text: str, place: Line, unsure: str = "") -> None:
         """Sets the text at a path; an index in brackets is a field of that number."""
         at = self
         for key in path.replace("[", ".[").split("."):
-            known = next((name for name in at.fields if name.lower() == key.lower()), key)
+            known = at.spelled.setdefault(key.lower(), key)
             at = at.fields.setdefault(known, Growing(key, place))
         at.text, at.unsure, at.place = text, unsure, place
 
