@@ -135,6 +135,13 @@ def test_one_fault_of_one_line_is_one_finding_however_many_routes_it_touches() -
     assert " and 2 more: " in findings[0].message
 
 
+def test_a_fragment_is_judged_with_what_the_file_around_it_may_say() -> None:
+    fragment = 'proxy_set_header Upgrade $http_upgrade;\nproxy_set_header Connection "upgrade";\n'
+    findings = found("nginx", fragment, "http10-upstream")
+    assert [finding.severity for finding in findings] == [Severity.WARNING]
+    assert "unless the file that includes this one says otherwise" in findings[0].message
+
+
 # What a rule says of itself.
 
 

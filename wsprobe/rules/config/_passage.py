@@ -161,8 +161,7 @@ class Passage:
     @property
     def included(self) -> bool:
         """Whether the file is a fragment that another one includes, beside the line that leads to an upstream."""
-        addresses = self.route.upstream.addresses if self.route.upstream else ()
-        return any(address.startswith("$written_where_this_file_is_included") for address in addresses)
+        return self.route.upstream is not None and not self.route.upstream.addresses
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
