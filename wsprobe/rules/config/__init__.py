@@ -23,6 +23,7 @@ from wsprobe.rules.config._passage import Asked, Passage
 __all__ = ["Asked", "ConfigRule", "Intent", "Level", "Passage", "judge", "judged", "load", "names", "survey", "text"]
 
 _MOST_ROUTES = 3
+_MOST_OF_A_LABEL = 70
 _ORDER = (Severity.ERROR, Severity.WARNING, Severity.NOTE)
 
 
@@ -140,6 +141,10 @@ def _merged(found: list[ConfigFinding]) -> Iterator[ConfigFinding]:
         same = list(group)
         routes = list(dict.fromkeys(finding.route or "" for finding in same))
         more = f" and {len(routes) - _MOST_ROUTES} more" if len(routes) > _MOST_ROUTES else ""
-        where = ", ".join(routes[:_MOST_ROUTES]) + more
+        where = ", ".join(map(_short, routes[:_MOST_ROUTES])) + more
         related = dict.fromkeys(line for finding in same for line in finding.related)
         yield replace(same[0], message=f"{where}: {same[0].message}", related=tuple(related)[: 2 * _MOST_ROUTES])
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= _MOST_OF_A_LABEL else f"{label[: _MOST_OF_A_LABEL - 1]}…"

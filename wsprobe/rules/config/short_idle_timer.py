@@ -81,6 +81,8 @@ _FIX = {
     "caddy": "Write a longer `read_timeout` in `transport http`, or leave it out: its default is none.",
     "apache": "Write `Timeout 3600` for the server or the virtual host.",
 }
+_BORROWED = {"haproxy": ("timeout client", "timeout server")}
+"""Timers of requests that end a WebSocket only because the one that is made for tunnels is not written."""
 
 
 def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
@@ -97,6 +99,8 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
         said, severity = "", Severity.WARNING
         if ping is not None:
             said, severity = f"; only the pings each {seconds(ping)} keep it open", Severity.NOTE
+    elif limit < ENOUGH and first.name in _BORROWED.get(passage.config.kind, ()) and _open_to_others(passage):
+        said, severity = ": no timeout tunnel takes its place on a WebSocket, if one comes this way", Severity.NOTE
     else:
         return
     yield RULE.finding(
@@ -107,6 +111,11 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
         related=[*(each.place for each in lasting), passage.where],
         fix=_fix(passage, ping),
     )
+
+
+def _open_to_others(passage: Passage) -> bool:
+    """Whether clients of other machines come to the listener, as far as it says where it listens."""
+    return not all(bind.address.startswith(("127.", "::1", "[::1", "localhost")) for bind in passage.listener.binds)
 
 
 def _written(passage: Passage) -> Iterator[Timeout]:
