@@ -1,8 +1,10 @@
 """How Envoy matches: strings, headers, query parameters, paths, and the domains of virtual hosts."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import islice, takewhile
 
 from wsprobe.frozen import dataclass
 from wsprobe.lb._envoy_headers import request_header
@@ -228,34 +230,56 @@ def domain(written: str) -> Domain:
     return Domain("prefix", lowered[:-1]) if lowered.endswith("*") else Domain("exact", lowered)
 
 
-def domain_match(own: Iterable[Domain], others: Iterable[Domain], value: Value) -> Condition:
+class Domains:
+    """All domains of a route configuration, so that those that win over one are found without looking at each."""
+
+    def __init__(self, domains: Iterable[Domain]) -> None:
+        parts: dict[str, list[str]] = {shape: [] for shape in (*_HOWS, "any")}
+        for each in domains:
+            parts[each.shape].append(each.part)
+        self._all = {shape: tuple(found) for shape, found in parts.items()}
+        self._sorted = {shape: sorted(found) for shape, found in parts.items()}
+        self._reversed = {shape: sorted(part[::-1] for part in found) for shape, found in parts.items()}
+
+    def better(self, own: Domain) -> dict[str, tuple[str, ...]]:
+        """The domains, by shape, that win over one where both take a host."""
+        match own.shape:
+            case "any":
+                return {shape: self._all[shape] for shape in _HOWS}
+            case "suffix":
+                return {shape: self._ending(shape, own.part) for shape in ("exact", "suffix")}
+            case "prefix":
+                longer = {shape: _longer(self._sorted[shape], own.part) for shape in ("exact", "prefix")}
+                return longer | {"suffix": self._all["suffix"]}
+        return {}
+
+    def _ending(self, shape: str, part: str) -> tuple[str, ...]:
+        return tuple(each[::-1] for each in _longer(self._reversed[shape], part[::-1]))
+
+
+def _longer(ordered: list[str], part: str) -> tuple[str, ...]:
+    """The texts that begin with a part and are longer."""
+    first = bisect_right(ordered, part)
+    return tuple(takewhile(lambda each: each.startswith(part), islice(ordered, first, None)))
+
+
+def domain_match(own: Iterable[Domain], every: Domains, value: Value) -> Condition:
     """Whether a host leads to the virtual host with these domains.
 
     An exact domain wins, then the longest suffix, then the longest prefix, then `*`.
     """
-    rivals = list(others)
+    mine = list(own)
     alternatives = []
-    for each in own:
-        better = [rival for rival in rivals if _beats(rival, each)]
-        lost = [Not(_any_of(shape, better, value)) for shape in _HOWS if any(one.shape == shape for one in better)]
+    for each in mine:
+        lost = []
+        for shape, better in every.better(each).items():
+            ours = {one.part for one in mine if one.shape == shape}
+            if rivals := tuple(part for part in better if part not in ours):
+                lost.append(Not(_any_of(shape, rivals, value)))
         alternatives.append(both(_is(each, value), *lost))
-    return (
-        ALWAYS if ALWAYS in alternatives else alternatives[0] if len(alternatives) == 1 else OneOf(tuple(alternatives))
-    )
-
-
-def _beats(rival: Domain, own: Domain) -> bool:
-    """Whether a host that both take leads to the rival, and there may be such a host."""
-    match own.shape, rival.shape:
-        case "any", shape:
-            return shape != "any"
-        case "suffix", "exact" | "suffix":
-            return len(rival.part) > len(own.part) and rival.part.endswith(own.part)
-        case "prefix", "exact" | "prefix":
-            return len(rival.part) > len(own.part) and rival.part.startswith(own.part)
-        case "prefix", "suffix":
-            return True
-    return False
+    if ALWAYS in alternatives:
+        return ALWAYS
+    return alternatives[0] if len(alternatives) == 1 else OneOf(tuple(alternatives))
 
 
 def _is(each: Domain, value: Value) -> Condition:
@@ -266,8 +290,7 @@ def _is(each: Domain, value: Value) -> Condition:
     return found if each.shape == "exact" else both(found, Not(Test(value, How.EQUALS, (each.part,), ignore_case=True)))
 
 
-def _any_of(shape: str, rivals: list[Domain], value: Value) -> Condition:
-    parts = tuple(rival.part for rival in rivals if rival.shape == shape)
+def _any_of(shape: str, parts: tuple[str, ...], value: Value) -> Condition:
     found = Test(value, _HOWS[shape], parts, ignore_case=True)
     if shape == "exact":
         return found

@@ -1,6 +1,7 @@
 """Fields of Envoy's messages as YAML and JSON write them, and what a reading of a config gathers on its way."""
 
 import re
+from functools import cache
 from dataclasses import field
 
 from wsprobe.frozen import dataclass
@@ -26,7 +27,7 @@ def get(node: Node | None, *path: str) -> Node | None:
     for name in path:
         if at is None:
             return None
-        at = at.get(name) or at.get(camel(name))
+        at = at.get(name) or (at.get(camel(name)) if "_" in name else None)
     return at
 
 
@@ -61,6 +62,7 @@ def seconds(node: Node | None, *path: str) -> float | None:
     return float(match[1]) if match else None
 
 
+@cache
 def camel(name: str) -> str:
     """The name of a field as JSON may write it."""
     first, *rest = name.split("_")

@@ -7,7 +7,7 @@ from wsprobe.lb import _envoy_actions as actions
 from wsprobe.lb import _envoy_filters as filters
 from wsprobe.lb._envoy_hcm import UPGRADE, upgrade_of
 from wsprobe.lb._envoy_headers import Scope
-from wsprobe.lb._envoy_match import domain, domain_match, example, label, route_match, sample
+from wsprobe.lb._envoy_match import Domains, domain, domain_match, example, label, route_match, sample
 from wsprobe.lb._envoy_proto import Reading, flag, get, text, under, words
 from wsprobe.lb._envoy_timers import timeouts
 from wsprobe.lb._yaml import Node
@@ -79,7 +79,7 @@ def routes(table: Node, manager: Manager) -> Iterator[Route]:
     reading = manager.reading
     reading.fields(table, _CONFIG, "a route configuration")
     hosts = under(table, "virtual_hosts")
-    every = [domain(each.text) for host in hosts for each in under(host, "domains")]
+    every = Domains(domain(each.text) for host in hosts for each in under(host, "domains"))
     for host in hosts:
         reading.fields(host, _HOST, "a virtual host")
         own = [each.text for each in under(host, "domains")]

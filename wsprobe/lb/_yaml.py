@@ -88,10 +88,10 @@ class Node:
 
     def entries(self) -> dict[str, "Node"]:
         """The values of a mapping by key, in their order, with those of `<<` merged in; of a repeated key the last."""
-        if self.kind is not Kind.MAPPING:
-            return {}
         found = self.document._mappings.get(id(self.raw))  # noqa: SLF001  a cache that the two share
         if found is None:
+            if self.raw.id != "mapping":
+                return {}
             found = self._merged()
             self.document._mappings[id(self.raw)] = found  # noqa: SLF001
         return found
@@ -125,19 +125,19 @@ class Node:
 
     def items(self) -> list["Node"]:
         """The elements of a sequence."""
-        return [Node(self.document, each) for each in self.raw.value] if self.kind is Kind.SEQUENCE else []
+        return [Node(self.document, each) for each in self.raw.value] if self.raw.id == "sequence" else []
 
     # Scalars.
 
     @property
     def plain(self) -> bool:
         """Whether it is a scalar without quotes."""
-        return self.kind is Kind.SCALAR and self.raw.style in _PLAIN
+        return self.raw.id == "scalar" and self.raw.style in _PLAIN
 
     @property
     def text(self) -> str:
         """The text of a scalar, whatever type it has."""
-        return str(self.raw.value) if self.kind is Kind.SCALAR else ""
+        return str(self.raw.value) if self.raw.id == "scalar" else ""
 
     @property
     def is_null(self) -> bool:
