@@ -209,6 +209,8 @@ def _absolute() -> Iterator[Step]:
 
 def _path(hcm: Node) -> Iterator[Step]:
     target = Of(Subject.TARGET)
+    other = Test(target, How.REGEX, (r"[^\x21-\x7e]",))
+    yield Answer(status=400, why="the request target holds other characters than ASCII", when=other)
     fragment = Test(target, How.CONTAINS, ("#",))
     yield Answer(status=400, why="Envoy refuses a path with a fragment", when=fragment)
     rooted = OneOf((Test(target, How.PREFIX, ("/",)), Test(Of(Subject.METHOD), How.EQUALS, ("CONNECT",))))
@@ -216,10 +218,15 @@ def _path(hcm: Node) -> Iterator[Step]:
     yield from _escaped_slashes(get(hcm, "path_with_escaped_slashes_action"))
     raw = Of(Subject.RAW_PATH)
     if (normalize := get(hcm, "normalize_path")) and normalize.boolean:
-        slashes = Substituted(Written(raw, PathForm.UNRESERVED), r"\\", "/", all=True)
-        yield _repathed(Written(slashes, PathForm.WITHOUT_DOTS), ALWAYS, normalize.place)
+        parameters = Substituted(raw, r"(?<=/)(\.\.?);[^/]*", r"\1", all=True)
+        yield _repathed(parameters, ALWAYS, normalize.place)
+        zero = Test(raw, How.CONTAINS, ("%00",))
+        yield Answer(status=400, why="the path cannot be normalized", when=zero, place=normalize.place)
+        yield _repathed(Written(raw, PathForm.CANONICAL), ALWAYS, normalize.place)
     if (merge := get(hcm, "merge_slashes")) and merge.boolean:
-        yield _repathed(Substituted(raw, "/{2,}", "/", all=True), ALWAYS, merge.place)
+        nothing_else = Test(raw, How.REGEX, (r"\A/{2,}\Z",))
+        merged = Cases(((nothing_else, Text("//")),), Substituted(raw, "/{2,}", "/", all=True))
+        yield _repathed(merged, ALWAYS, merge.place)
 
 
 def _escaped_slashes(action: Node | None) -> Iterator[Step]:

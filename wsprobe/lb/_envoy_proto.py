@@ -1,8 +1,8 @@
 """Fields of Envoy's messages as YAML and JSON write them, and what a reading of a config gathers on its way."""
 
 import re
-from functools import cache
 from dataclasses import field
+from functools import cache
 
 from wsprobe.frozen import dataclass
 from wsprobe.inspection import Problem, Unknown

@@ -12,6 +12,7 @@ _UNRESERVED = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01
 _RESERVED = frozenset(b":/?#[]@!$&'()*+,;=%")
 _HELD = lazy(r"[A-Za-z0-9\-._~!$&'()*+,;=:@\[\]/%]*\Z")
 _BETWEEN_SLASHES = lazy("(?<=/)(?=/)")
+_UNWISE = lazy('["<>^`{|}]')
 _KEPT = "-._~$&+,/:;=@"
 _SENT = "!$&'()*+,-./:;=@[]_~"
 
@@ -28,7 +29,9 @@ class PathForm(StrEnum):
     value of a query. CLEAN resolves dot segments and merges slashes, WITHOUT_DOTS resolves dot segments only.
     STRICT escapes whatever RFC 2396 gives no place in a path, brackets and percent signs too; it is the way back from
     OCTETS, which resolves all escapes and makes a character of each octet. FOLDED is CLEAN, but a path that ends in a
-    dot segment is a folder.
+    dot segment is a folder. CANONICAL is what browsers make of a path:
+    backslashes become slashes, escapes of unreserved characters and dot segments are resolved, and what a path should
+    not hold is escaped.
     """
 
     UNRESERVED = "escapes of unreserved characters resolved"
@@ -41,6 +44,7 @@ class PathForm(StrEnum):
     FOLDED = "dot segments resolved, slashes merged, a folder where it ends in dots"
     STRICT = "whatever has no place in a path escaped"
     CLEAN = "dot segments resolved, slashes merged"
+    CANONICAL = "as browsers write it"
     WITHOUT_DOTS = "dot segments resolved"
     QUERY = "what is decoded, made a value of a query"
 
@@ -103,6 +107,22 @@ def _without_dots(path: str) -> str:
     return _clean(_BETWEEN_SLASHES.sub("\0", path)).replace("\0", "")
 
 
+def _canonical(path: str) -> str:
+    resolved = _ESCAPE.sub(lambda found: chr(octet) if (octet := int(found[1], 16)) in _UNRESERVED else found[0], path)
+    written = _UNWISE.sub(lambda found: f"%{ord(found[0]):02X}", resolved.replace("\\", "/"))
+    segments = written.split("/")[1:]
+    kept: list[str] = []
+    for at, segment in enumerate(segments, 1):
+        if segment == "..":
+            del kept[-1:]
+        elif segment != ".":
+            kept.append(segment)
+            continue
+        if at == len(segments):
+            kept.append("")
+    return "/" + "/".join(kept)
+
+
 _FORMS: dict[PathForm, Callable[[str], str]] = {
     PathForm.UNRESERVED: _resolving(lambda octet: octet in _UNRESERVED),
     PathForm.UNLESS_RESERVED: _resolving(lambda octet: octet not in _RESERVED, shown=False),
@@ -114,6 +134,7 @@ _FORMS: dict[PathForm, Callable[[str], str]] = {
     PathForm.FOLDED: lambda path: _clean(f"{path}/" if path.endswith(("/.", "/..")) else path),
     PathForm.STRICT: _strict,
     PathForm.CLEAN: _clean,
+    PathForm.CANONICAL: _canonical,
     PathForm.WITHOUT_DOTS: _without_dots,
     PathForm.QUERY: lambda text: quote_plus(text, safe="-._~"),
 }
