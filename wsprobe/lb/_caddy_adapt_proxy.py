@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 from wsprobe.lb._caddy_blocks import Entry
@@ -72,7 +73,7 @@ def header_op(ops: Tree, words: tuple[Word, ...], place: Line) -> bool:
     """Puts one operation on headers where Caddy's JSON has it; whether it waits for the response's head."""
     if not words:
         return False
-    name = words[0].text.removesuffix(":")
+    name = words[0].text
     value = Said(words[1].text if len(words) > 1 else "", place)
     if name.startswith("-"):
         ops.setdefault("delete", []).append(Said(name[1:], place))
@@ -90,6 +91,11 @@ def header_op(ops: Tree, words: tuple[Word, ...], place: Line) -> bool:
         del fields[same]
     fields[key] = [value]
     return name[:1] in {">", "?"}
+
+
+def without_colon(words: tuple[Word, ...]) -> tuple[Word, ...]:
+    """The words of an operation whose name some end with a colon; `header_up` takes such a name as it is."""
+    return tuple(replace(word, text=word.text.removesuffix(":")) if not at else word for at, word in enumerate(words))
 
 
 class ProxyAdapter:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cmp_to_key
 
-from wsprobe.lb._caddy_adapt_proxy import RESPONSES, ProxyAdapter, forward_auth, header_op
+from wsprobe.lb._caddy_adapt_proxy import RESPONSES, ProxyAdapter, forward_auth, header_op, without_colon
 from wsprobe.lb._caddy_blocks import Entry
 from wsprobe.lb._caddy_context import Report
 from wsprobe.lb._caddy_define import Defined, is_definition, pairs_of, said
@@ -55,6 +55,9 @@ class Adapter:
             def compared(one: tuple[str, Tree], other: tuple[str, Tree]) -> int:
                 return _compared(one, other, positions)
 
+            # Of variables that are set in equal ways, Caddy has the last one first.
+            backwards = iter([each for each in made if each[0] == "vars"][::-1])
+            made = [next(backwards) if each[0] == "vars" else each for each in made]
             made.sort(key=cmp_to_key(compared))
         return _consolidated(self._grouped(made))
 
@@ -155,7 +158,7 @@ def _request_header(_: Adapter, entry: Entry, defined: Defined) -> list[Tree]:
     sets, rest = defined.taken(entry)
     ops = Tree(entry.place)
     for each in (Entry(rest.args), *rest.inner):
-        header_op(ops, each.words, each.place if each.words else entry.place)
+        header_op(ops, without_colon(each.words), each.place if each.words else entry.place)
     return [route(entry.place, sets, handler(entry, "headers", ("request", ops)))]
 
 

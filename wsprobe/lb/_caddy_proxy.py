@@ -11,7 +11,7 @@ from wsprobe.lb._caddy_headers import deletes_header, request_edits
 from wsprobe.lb._caddy_match import networks
 from wsprobe.lb._caddy_rewrite import rewrites
 from wsprobe.lb._caddy_tree import Tree
-from wsprobe.lb._caddy_values import Scope, nonempty, value_of
+from wsprobe.lb._caddy_values import Scope, has_placeholder, nonempty, value_of
 from wsprobe.lb.expressions import (
     Cased,
     Cases,
@@ -45,6 +45,7 @@ HOP_BY_HOP = (
 )
 """What never travels on, beside Connection, TE and Upgrade; Go writes Content-Length itself where there is a body."""
 
+_FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 _MEMBER = r"(?i)(?:\A|,)[ \t]*{}[ \t]*(?:,|\Z)"
 
 
@@ -71,7 +72,7 @@ def proxy(handler: Tree, context: Context) -> End:
         steps.append(Edit(op=Op.DEFAULT, which=Named(("User-Agent",)), value=Text("")))
     steps += edits
     steps += _sent(ops, transport, upstream)
-    steps += _refused(upstream, handler)
+    steps += _refused(upstream, handler, ops)
     return End(
         place=handler.place,
         steps=tuple(steps),
@@ -207,6 +208,7 @@ def _sent(ops: Tree | None, transport: Tree, upstream: Upstream) -> Iterator[Ste
         agent = Text("Go-http-client/1.1")
         yield Edit(op=Op.DEFAULT, which=Named(("User-Agent",)), value=agent, place=deleted.place)
     yield Edit(op=Op.REMOVE, which=Named(("User-Agent",)), when=Not(nonempty(header("User-Agent"))))
+    yield Edit(op=Op.REMOVE, which=Named(("Content-Length", "Transfer-Encoding", "Trailer")))
     with_body = Test(Of(Subject.METHOD), How.EQUALS, ("POST", "PUT", "PATCH"))
     yield Edit(op=Op.SET, which=Named(("Content-Length",)), value=Text("0"), when=with_body)
     if (alive := transport.tree("keep_alive")) and alive.text("enabled") == "false":
@@ -223,8 +225,13 @@ def _sent(ops: Tree | None, transport: Tree, upstream: Upstream) -> Iterator[Ste
         yield Edit(op=Op.ADD, which=Named(("Accept-Encoding",)), value=Text("gzip"), when=asks)
 
 
-def _refused(upstream: Upstream, handler: Tree) -> Iterator[Step]:
-    """Go does not send the Upgrade of HTTP/1.1 over HTTP/2."""
+def _refused(upstream: Upstream, handler: Tree, ops: Tree | None) -> Iterator[Step]:
+    """Go does not send the Upgrade of HTTP/1.1 over HTTP/2, nor a header whose name is none."""
+    names = [name for key in ("add", "set") if ops and (found := ops.tree(key)) for name, _ in found.marked()]
+    for name in names:
+        if not has_placeholder(name) and not _FIELD_NAME.match(name):
+            why = "header_up makes a header whose name is not valid, so nothing is sent"
+            yield Answer(status=502, why=why, place=name.place)
     if upstream.protocol != "http/1.1":
         place = upstream.protocol_place or handler.place
         yield Answer(

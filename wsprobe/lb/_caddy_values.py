@@ -148,17 +148,22 @@ def placeholder(name: str, scope: Scope) -> Value | None:
     if name.startswith("$"):
         return Undecided(f"{{{name}}}", f"{name} is a variable of the proxy's environment")
     if name in scope.named:
-        return Of(Subject.VARIABLE, name)
+        return _if_set(name)
     found = scope.known.get(name) or _REQUEST.get(name) or _of_family(name)
     if found is None and name.startswith("http.vars."):
         variable = name.removeprefix("http.vars.")
         return Of(Subject.VARIABLE, variable) if variable in scope.named else _unset(variable)
     if found is None and name in scope.caught:
-        variable_of = Of(Subject.VARIABLE, name)
-        return Cases(((Test(variable_of, How.EXISTS), variable_of),), Text(f"{{{name}}}"))
+        return _if_set(name)
     if found is None and name.startswith(_KNOWN + (_ANSWERED if scope.answers else ())):
         return Undecided(f"{{{name}}}", f"{{{name}}}: {_RUNNING}")
     return found
+
+
+def _if_set(name: str) -> Value:
+    """A variable, and the placeholder itself while nothing has set it."""
+    variable = Of(Subject.VARIABLE, name)
+    return Cases(((Test(variable, How.EXISTS), variable),), Text(f"{{{name}}}"))
 
 
 _KNOWN = (
