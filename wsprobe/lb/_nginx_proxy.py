@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from wsprobe.frozen import dataclass
 from wsprobe.lb._nginx_grammar import Directive
+from wsprobe.lb._nginx_head import never_replaced
 from wsprobe.lb._nginx_rewrite import LEFT, REWRITTEN, said
 from wsprobe.lb._nginx_scope import Scope
 from wsprobe.lb._nginx_values import TEXT_EMPTY, Around, Values, sent
@@ -148,7 +149,7 @@ class Passing:
             if len(each.args) != 2:
                 continue
             name = each.arg(0)
-            op = Op.ADD if name.lower() in names else Op.SET
+            op = Op.ADD if name.lower() in names or never_replaced(self.scope, name) else Op.SET
             names.add(name.lower())
             value = self.values.value(each.arg(1), around)
             found.append(Edit(op=op, which=Named((name,)), value=value, drop_empty=True, place=each.place))
@@ -182,7 +183,8 @@ class Passing:
         """proxy_pass_request_headers: nothing that the client sent is passed on; what is set is set nevertheless."""
         passed = self.scope.setting("proxy_pass_request_headers")
         if passed and passed.arg(0).lower() == "off":
-            kept = tuple(name for edit in [*self._defaults(), *own] for name in _names(edit))
+            replaced = [edit for edit in [*self._defaults(), *own] if edit.op is not Op.ADD]
+            kept = tuple(name for edit in replaced for name in _names(edit))
             yield Edit(op=Op.REMOVE, which=Every(kept), place=passed.place)
 
     def _defaults(self) -> Iterator[Edit]:

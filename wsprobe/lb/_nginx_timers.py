@@ -26,14 +26,14 @@ def timers(scope: Scope, passes: str) -> Iterator[Timeout]:
         resets_on="any traffic in either direction",
         ends=_ENDS,
     )
-    for name, found, waits in (("connect", connect, "the connection"), ("read", read, "the answer to the upgrade")):
+    for name, found, waits in (("connect", connect, "accept the connection"), ("read", read, "answer")):
         yield Timeout(
             kind=Timer.HANDSHAKE,
             name=f"{family}_{name}_timeout",
             seconds=_seconds(found),
             place=found.place if found else None,
             resets_on="nothing" if name == "connect" else "a byte from the upstream",
-            ends=f"504 where {waits} does not come",
+            ends=f"504 where the upstream does not {waits} in time",
         )
     if read is None:
         yield from _without_effect(scope)
