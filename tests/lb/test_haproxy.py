@@ -119,6 +119,10 @@ def test_the_backend_is_chosen_after_the_rules(front: str, route: str) -> None:
         ("path /chat", "/chat", None),
         ("path_end .ws", "/.ws", None),
         ("path_reg ^/socket", "/socket", None),
+        ("path_reg ^/(ws|socket)(/.*)?$", "/ws", None),
+        (r"path_reg -i ^/v[0-9]+/\\w+\\.ws$", "/v0/x.ws", None),
+        ("path_dir ws", "/ws/", None),
+        (r"hdr(host) -m reg -i ^(?i)(admin|deny)\\.example\\.com", "/", "admin.example.com"),
         ("hdr(host) -i ws.example.com", "/", "ws.example.com"),
         ("hdr_beg(host) ws.", "/", "ws.x"),
         ("hdr(upgrade) -i websocket", "/", None),
@@ -428,6 +432,18 @@ def test_a_hostile_file_is_read_in_bounded_time(text: str) -> None:
     with contextlib.suppress(ReadError):
         predict(config(text), upgrade("/ws", headers=(BEARER,)))
     assert time.process_time() - start < 5
+
+
+def test_a_config_of_nine_thousand_lines_is_read_in_a_second_or_two() -> None:
+    many = range(1500)
+    lines = ["frontend fe", " mode http", *(f" acl a{n} path_beg /p{n}/" for n in many)]
+    lines += [f" http-request set-header X-{n} v if a{n}" for n in many]
+    lines += [f" use_backend b{n} if a{n}" for n in many]
+    lines += [line for n in many for line in (f"backend b{n}", " mode http", " server s 10.0.0.1:80")]
+    start = time.process_time()
+    read = config("\n".join([*lines, ""]))
+    assert time.process_time() - start < 5
+    assert predict(read, upgrade("/p1400/")).route == "use_backend b1400 if a1400"
 
 
 REAL = site(

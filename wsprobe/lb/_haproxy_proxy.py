@@ -56,9 +56,11 @@ class Proxy:
     options: dict[str, Directive] = field(default_factory=dict)
     timers: dict[str, Time] = field(default_factory=dict)
     unread_timers: list[Directive] = field(default_factory=list)
+    _by_name: dict[str, list[tuple[int, Directive]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for line in self.lines:
+        for at, line in enumerate(self.lines):
+            self._by_name.setdefault(line.name, []).append((at, line))
             if line.name == "option":
                 self._option(line)
             elif line.name in {"timeout", "clitimeout", "srvtimeout", "contimeout"}:
@@ -68,6 +70,11 @@ class Proxy:
     def name(self) -> str:
         """The name of the section."""
         return self.section.name
+
+    def owns(self, time: Time) -> bool:
+        """Whether a time stands in the section itself, and not in its defaults."""
+        place = self.section.place
+        return time.place is not None and time.place.path == place.path and time.place.line > place.line
 
     @property
     def takes(self) -> bool:
@@ -93,7 +100,8 @@ class Proxy:
 
     def all(self, *keywords: str) -> list[Directive]:
         """Its lines with one of these keywords, those that it inherits first."""
-        return [line for line in self.lines if line.name in keywords]
+        found = [pair for keyword in keywords for pair in self._by_name.get(keyword, ())]
+        return [line for _, line in (sorted(found, key=lambda pair: pair[0]) if len(keywords) > 1 else found)]
 
     def last(self, keyword: str) -> Directive | None:
         """The line with a keyword that counts where only one can."""

@@ -62,11 +62,13 @@ class Routes:
     settings: Settings
     unread: list[Unknown]
     refused: Refuse
+    _known: dict[tuple[str, str, bool, bool], dict[str, list[Condition]]] = field(default_factory=dict)
+    _scopes: dict[str, Scope] = field(default_factory=dict)
 
     def listener(self, front: Proxy) -> Listener:
         """One frontend or listen section."""
         scope = self._scope(front)
-        lists = front.lists(scope, self.refused)
+        lists = self._lists(front, scope)
         place = front.section.place
         missing = backend.error(503, front) if front.mode == "http" else None
         return Listener(
@@ -79,7 +81,19 @@ class Routes:
             otherwise=Answer(status=missing, why="no backend is chosen", place=place),
         )
 
+    def _lists(self, proxy: Proxy, scope: Scope) -> dict[str, list[Condition]]:
+        """The access control lists of a section, read once for all routes that ask for them."""
+        key = f"{proxy.section.kind} {proxy.name}", scope.frontend, scope.response, scope.tcp
+        if key not in self._known:
+            self._known[key] = proxy.lists(scope, self.refused)
+        return self._known[key]
+
     def _scope(self, front: Proxy) -> Scope:
+        if front.name not in self._scopes:
+            self._scopes[front.name] = self._scope_of(front)
+        return self._scopes[front.name]
+
+    def _scope_of(self, front: Proxy) -> Scope:
         binds = front.binds()
         tls, ports = {bind.tls for bind in binds}, {bind.port for bind in binds}
         return Scope(
@@ -205,7 +219,7 @@ class Routes:
 
     def _behind(self, front: Proxy, back: Proxy, scope: Scope) -> Iterator[Step]:
         """What is done once the backend is chosen."""
-        lists = back.lists(scope, self.refused) if back is not front else {}
+        lists = self._lists(back, scope) if back is not front else {}
         if front.mode != "http" and back.mode == "http":
             yield from http.entering(back)
         if back is not front:
@@ -223,7 +237,7 @@ class Routes:
 
     def _responses(self, proxy: Proxy, scope: Scope) -> Iterator[Step]:
         about = replace(scope, response=True)
-        lists = proxy.lists(about, self.refused)
+        lists = self._lists(proxy, about)
         yield from self._rules(proxy, "http-response", lists, about)
         yield from self._rules(proxy, "http-after-response", lists, about)
 
@@ -245,7 +259,7 @@ class Routes:
         found = None
         for proxy in dict.fromkeys((front.name, back.name)):
             owner = front if proxy == front.name else back
-            lists = owner.lists(scope, self.refused)
+            lists = self._lists(owner, scope)
             for line in owner.rules("http-request set-timeout"):
                 at = _condition_at(line.words, 4)
                 if line.words[2:3] == ("tunnel",) and holds(self._when(line, at, lists, scope), run) is True:

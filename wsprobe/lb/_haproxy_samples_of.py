@@ -1,8 +1,9 @@
 """A request that should match a condition: a path and a host, read off its tests."""
 
+import re
 from collections.abc import Iterator
 
-from wsprobe.lb.expressions import All, Cases, Condition, How, Of, OneOf, Subject, Test, Value
+from wsprobe.lb.expressions import All, Cases, Condition, How, Of, OneOf, Subject, Test, Value, matches
 
 _PATHS = frozenset({Subject.RAW_PATH, Subject.PATH, Subject.TARGET})
 
@@ -57,6 +58,32 @@ def _text(test: Test, before: str, after: str) -> str:
         case How.SUFFIX | How.CONTAINS:
             return text if text.startswith(before) and before else f"{before or after}{text}"
         case How.REGEX:
-            plain = "".join(char for char in text.replace("(?:^|[/?])", "/") if char not in "^$\\()?*+[]{}|")
-            return plain if test.how is How.REGEX and plain.isprintable() and plain.startswith(before) else before
+            found = _of_pattern(text, ignore_case=test.ignore_case)
+            return found if found.startswith(before) else before + found if found else before
     return before
+
+
+_GROUP = re.compile(r"\((?:\?:)?([^()|]*)(?:\|[^()]*)?\)([?*])?")
+_FLAGS = re.compile(r"\(\?[a-zA-Z]+\)")
+_SIMPLER = (
+    (re.compile(r"^\^|\$$"), ""),
+    (re.compile(r"\[([^]^\\])[^]]*\][?*+]?"), r"\1"),
+    (re.compile(r"\\[dD][?*+]?"), "0"),
+    (re.compile(r"\\[wWS][?*+]?"), "x"),
+    (re.compile(r"(?<!\\)\.\*\??"), ""),
+    (re.compile(r"(?<!\\)\.\+?\??"), "x"),
+    (re.compile(r"(?<!\\)[?*+]|\{\d+(?:,\d*)?\}"), ""),
+    (re.compile(r"\\([^0-9A-Za-z])"), r"\1"),
+)
+_MAX_PATTERN = 500
+
+
+def _of_pattern(pattern: str, *, ignore_case: bool) -> str:
+    """A text that a pattern finds, made of its first alternatives; empty where that fails."""
+    text = _FLAGS.sub("", pattern) if len(pattern) <= _MAX_PATTERN else ""
+    for _ in range(text.count("(")):
+        text = _GROUP.sub(lambda group: "" if group[2] else group[1], text)
+    for found, instead in _SIMPLER:
+        text = found.sub(instead, text)
+    text = text.split("|")[0]
+    return text if text.isprintable() and matches(pattern, text, ignore_case=ignore_case) is True else ""

@@ -58,7 +58,7 @@ def _misplaced(front: Proxy, back: Proxy) -> Iterator[Timeout]:
     useless += [(back, "client")] if not back.takes else []
     for proxy, name in useless:
         time = proxy.timers.get(name)
-        if time and any(time.place == line.place for line in proxy.section.lines):
+        if time and proxy.owns(time):
             why = f"a {proxy.section.kind} has no use for timeout {name}: HAProxy ignores it"
             yield _timer(Timer.IDLE, name, time, why=why)
 
