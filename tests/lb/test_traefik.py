@@ -400,6 +400,23 @@ def test_a_variable_of_the_environment_is_not_guessed() -> None:
     assert predict(found, upgrade("/other")).status == 404
 
 
+def test_a_container_without_a_rule_has_the_default_one_for_its_name() -> None:
+    flags = "services:\n  proxy:\n    image: traefik\n    command: --providers.docker --entrypoints.web.address=:80\n"
+    text = (
+        f"{flags}  chat:\n    labels: [traefik.enable=true, traefik.http.services.chat.loadbalancer.server.port=80]\n"
+    )
+    found = config(text)
+    assert predict(found, upgrade("/", "chat-project")).reached is None
+    assert predict(found, upgrade("/", "other")).status == 404
+    assert [unknown.what for unknown in found.unread] == ["services without labels"]
+
+
+def test_a_router_on_entry_points_that_are_not_there_is_a_problem() -> None:
+    text = "entryPoints: {web: {address: ':80'}}\n" + http(router=", entryPoints: [webb]")
+    (problem,) = config(text).problems
+    assert "names no entry point" in problem.message
+
+
 # Bad input.
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from wsprobe.inspection import Unknown
 from wsprobe.lb._traefik_files import dynamic, static
-from wsprobe.lb._traefik_routers import Reading
+from wsprobe.lb._traefik_routers import DEFAULT_HOST, Reading
 from wsprobe.lb._traefik_tree import Growing, Setting
 from wsprobe.lb.source import Source
 from wsprobe.model import Line
@@ -46,10 +46,14 @@ def read(root: Setting, source: Source, reading: Reading, version: str | None) -
         _static(configured, source, reading)
     docker = configured.get("providers", PROVIDER)
     exposes = docker.flag("exposedByDefault", default=True) if docker else True
+    usual = bool(docker) and not (docker and docker.get("defaultRule"))
     for service in services:
         words = list(_labels(service))
         if words:
-            _container(service, words, reading, exposes=exposes)
+            _container(service, words, reading, exposes=exposes, usual=usual)
+    if docker and exposes:
+        why = "with exposedByDefault, those without labels have routers too, by the default rule"
+        reading.unread.append(Unknown(what="services without labels", why=why, place=docker.place))
     return told
 
 
@@ -107,8 +111,8 @@ def _word(key: str, text: str, place: Line) -> Word:
     return Word(key, text if variables else text.replace("$$", "$"), place, unsure)
 
 
-def _container(service: Setting, words: list[Word], reading: Reading, *, exposes: bool) -> None:
-    """The routers, middlewares and services of one service's labels."""
+def _container(service: Setting, words: list[Word], reading: Reading, *, exposes: bool, usual: bool) -> None:
+    """The routers, middlewares and services of one service's labels; `usual` is whether the default rule is known."""
     grown = Growing("labels", words[0].place)
     for word in words:
         grown.put(word.key.partition(".")[2], word.text, word.place, word.unsure)
@@ -121,7 +125,8 @@ def _container(service: Setting, words: list[Word], reading: Reading, *, exposes
     routers = tree.under("http", "routers")
     if not routers and not tree.get("tcp") and not tree.get("udp") and len(balancers) == 1:
         routers = [Setting(service.name, words[0].place)]
-    made = {each.name: _router(each, balancers, reading) for each in routers}
+    host = f"{service.name.lower()}-" if usual else ""
+    made = {each.name: _router(each, balancers, reading, host) for each in routers}
     fields = {
         **(http.fields if http else {}),
         "routers": Setting("routers", tree.place, fields={name: each for name, each in made.items() if each}),
@@ -131,8 +136,8 @@ def _container(service: Setting, words: list[Word], reading: Reading, *, exposes
     dynamic(replace(tree, fields=whole), reading, PROVIDER)
 
 
-def _router(router: Setting, balancers: dict[str, Setting], reading: Reading) -> Setting | None:
-    """A router with what the provider adds to it: the container's service, and the default rule."""
+def _router(router: Setting, balancers: dict[str, Setting], reading: Reading, host: str) -> Setting | None:
+    """A router with what the provider adds to it: the container's service, and the default rule for that host."""
     fields = dict(router.fields)
     if router.get("service") is None:
         if len(balancers) > 1:
@@ -142,6 +147,7 @@ def _router(router: Setting, balancers: dict[str, Setting], reading: Reading) ->
     if router.get("rule") is None:
         why = "it is the default rule, which is made from the name of the container"
         fields["rule"] = Setting("rule", router.place, "the default rule", unsure=why)
+        fields[DEFAULT_HOST] = Setting(DEFAULT_HOST, router.place, host)
     return replace(router, fields=fields)
 
 

@@ -28,19 +28,23 @@ _OPTIONS = (
     "observability",
     "parentRefs",
 )
+DEFAULT_HOST = "host of the default rule"
+"""The option of a router, added by who makes routers without a rule, that tells how its host begins."""
+
 MAX_RIVALS = 1000
 """How many routers of the same priority are looked at."""
 
 _VARIABLE = re.compile(r"\$\{[^}]*\}|\$[A-Za-z_]\w*|\{\{.*?\}\}")
 _V2 = re.compile(r"(?:HostRegexp|Path|PathPrefix)\([^)]*\{\w+:", re.IGNORECASE)
 _FIRST = (1 << 63) - 2
+_KNOWN = {option.lower() for option in (*_OPTIONS, DEFAULT_HOST)}
 _NOT_FOUND = "no router takes the request"
 _INTERNAL_ENTRY = "traefik"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Router:
-    """One router, read: its settings, its rule, and its priority."""
+    """One router, read: its settings, its rule, its priority, and the entry points that it names."""
 
     name: str
     provider: str
@@ -48,6 +52,13 @@ class Router:
     rule: Rule
     label: str
     priority: int
+    entries: frozenset[str] = frozenset()
+
+    @property
+    def tls(self) -> bool:
+        """Whether it is for clients that use TLS."""
+        found = self.setting.get("tls")
+        return found is not None and (found.text or "").lower() != "false"
 
     @property
     def place(self) -> Line:
@@ -77,7 +88,7 @@ class Reading:
     def router(self, setting: Setting, provider: str) -> None:
         """Takes a router in; one whose rule is refused is a problem, and Traefik leaves it out."""
         for name, found in setting.fields.items():
-            if name.lower() not in {option.lower() for option in _OPTIONS}:
+            if name.lower() not in _KNOWN:
                 self.unread.append(Unknown(what=name, why="not an option of a router that is known", place=found.place))
         rule = setting.get("rule")
         if rule is None or not rule.text:
@@ -90,10 +101,17 @@ class Reading:
             self.problem(rule.place, f"the rule of the router {setting.name} is refused: {error}")
             return
         priority = setting.integer("priority") or len(rule.text.encode())
-        made = Router(
-            name=setting.name, provider=provider, setting=setting, rule=read, label=rule.text, priority=priority
+        self.routers.append(
+            Router(
+                name=setting.name,
+                provider=provider,
+                setting=setting,
+                rule=read,
+                label=rule.text,
+                priority=priority,
+                entries=frozenset(setting.texts("entryPoints")),
+            )
         )
-        self.routers.append(made)
 
     def speaks_v2(self) -> bool:
         """Whether the rules tell that they are written for v2: v3 refuses one, or reads it as something else."""
@@ -105,6 +123,9 @@ class Reading:
         )
 
     def _rule(self, setting: Setting, rule: Setting) -> Rule:
+        usual = setting.word(DEFAULT_HOST)
+        if usual:
+            return Rule(both(Test(HOST, How.PREFIX, (usual,)), Undecided(rule.text or "", rule.unsure)))
         syntax = setting.word("ruleSyntax") or self.syntax
         syntax = syntax if self.version >= 3 and syntax in {"v2", "v3"} else self.syntax
         if not rule.unsure:
@@ -116,6 +137,10 @@ class Reading:
 
     def listeners(self) -> Iterator[Listener]:
         """What listens: each entry point, once for clients in the clear and once for those of TLS, if any."""
+        there = {entry.name for entry in self.entries}
+        for router in self.routers:
+            if router.entries and not router.entries & there:
+                self.problem(router.place, f"the router {router.name} names no entry point that is there")
         for entry in self.entries:
             for tls in (False, True):
                 found = self._listener(entry, tls=tls)
@@ -125,9 +150,7 @@ class Reading:
     def _listener(self, entry: Entry, *, tls: bool) -> Listener | None:
         default_tls = entry.option("http", "tls") is not None
         taken = [
-            router
-            for router in self.routers
-            if self._serves(router, entry) and (router.setting.get("tls") is not None or default_tls) is tls
+            router for router in self.routers if self._serves(router, entry) and (router.tls or default_tls) is tls
         ]
         ranked = list(self._routes(taken, entry, tls=tls))
         if default_tls is tls:
@@ -147,9 +170,8 @@ class Reading:
         )
 
     def _serves(self, router: Router, entry: Entry) -> bool:
-        named = router.setting.texts("entryPoints")
-        if named:
-            return entry.name in named
+        if router.entries:
+            return entry.name in router.entries
         defaults = [each for each in self.entries if each.setting and each.setting.flag("asDefault")]
         return entry in (defaults or [each for each in self.entries if each.name != _INTERNAL_ENTRY])
 
