@@ -15,48 +15,48 @@ from wsprobe.lb.expressions import (
     OneOf,
     Subject,
     Test,
+    Text,
     Undecided,
 )
-from wsprobe.lb.model import Answer, Effect, Gate, Step
+from wsprobe.lb.model import Answer, Assign, Effect, Gate, Step
 
 _CONTAINERS = {"requireall", "requireany", "requirenone"}
 NAMES = {"require", "order", "allow", "deny", "authtype", "satisfy", *_CONTAINERS}
 _USERS = {"valid-user", "user", "group", "ldap-user", "ldap-group", "ldap-attribute", "ldap-filter", "dbm-group"}
 _PRIVATE = ("127.0.0.0/8", "::1")
-_BASIC = "Basic realm"
 
 
-def steps(layers: list[tuple[Condition, list[Node]]]) -> list[Step]:
+Layers = list[tuple[Condition, list[Node]]]
+
+
+def steps(layers: Layers) -> list[Step]:
     """The answers and gates of all sections that a request may be in; an inner Require replaces the outer ones."""
-    made: list[Step] = []
-    kinds = _kinds(layers)
-    later: list[Condition] = []
-    for when, nodes in reversed(layers):
-        rules = [node for node in nodes if node.name in {"require", *_CONTAINERS}]
-        if rules:
-            here = all_of(when, *(Not(each) for each in later))
-            made = [*_required(rules, here, kinds), *made]
-            later.append(when)
-    unused = all_of(*(Not(each) for each in later))
-    made += [
-        Answer(status=500, why="AuthType without Require", when=all_of(held, unused), place=node.place)
-        for held, node in kinds
-        if node.first.lower() != "none"
-    ]
+    noted, kinds = _in_force("AuthType", layers, {"authtype"})
+    made, required = _in_force("Require", layers, {"require", *_CONTAINERS})
+    made = [*noted, *made]
+    named = [(when, nodes[-1]) for when, nodes in kinds if nodes[-1].first.lower() != "none"]
+    for when, rules in required:
+        made += _required(rules, when, named)
+    if ALWAYS not in {when for when, _ in required}:
+        unused = Not(OneOf(tuple(when for when, _ in required)))
+        why = "AuthType without Require"
+        made += [Answer(status=500, why=why, when=all_of(when, unused), place=node.place) for when, node in named]
     return [*_by_address(layers), *made]
 
 
-def _kinds(layers: list[tuple[Condition, list[Node]]]) -> list[tuple[Condition, Node]]:
-    """The AuthType directives, each with when it is the one in force."""
-    found: list[tuple[Condition, Node]] = []
-    later: list[Condition] = []
-    for when, nodes in reversed(layers):
-        for node in reversed(nodes):
-            if node.name == "authtype":
-                found.append((all_of(when, *(Not(each) for each in later)), node))
-                later.append(when)
-                break
-    return found
+def _in_force(kind: str, layers: Layers, names: set[str]) -> tuple[list[Step], Layers]:
+    """The directives of these names section by section, each with when they count: those of the last that applies."""
+    found = [(when, kept) for when, nodes in layers if (kept := [node for node in nodes if node.name in names])]
+    always = [number for number, (when, _) in enumerate(found) if when == ALWAYS]
+    found = found[always[-1] :] if always else found
+    if len(found) < 2:
+        return [], found
+    name = f"{kind} in force"
+    noted: list[Step] = [
+        Assign(name=name, value=Text(str(number)), when=when) for number, (when, _) in enumerate(found)
+    ]
+    counts = Of(Subject.VARIABLE, name)
+    return noted, [(Test(counts, How.EQUALS, (str(number),)), nodes) for number, (_, nodes) in enumerate(found)]
 
 
 def _required(rules: list[Node], when: Condition, kinds: list[tuple[Condition, Node]]) -> list[Step]:
@@ -68,13 +68,12 @@ def _required(rules: list[Node], when: Condition, kinds: list[tuple[Condition, N
             return []
         refused = Not(granted) if granted != NEVER else ALWAYS
         return [Answer(status=403, why="Require is not fulfilled", when=all_of(when, refused), place=place)]
-    made: list[Step] = []
-    needed = Not(_without_user(rules))
-    for held, node in kinds:
-        if node.first.lower() != "none":
-            made.append(_gate(node, all_of(when, held, needed)))
-    unset = all_of(when, needed, *(Not(held) for held, node in kinds if node.first.lower() != "none"))
-    made.append(Answer(status=500, why="Require asks for a user, and no AuthType says how", when=unset, place=place))
+    needed = Not(_any([rule for rule in rules if not _asks_for_user(rule)]))
+    made: list[Step] = [_gate(node, all_of(when, held, needed)) for held, node in kinds]
+    if ALWAYS not in {held for held, _ in kinds}:
+        unset = all_of(when, needed, *(Not(held) for held, _ in kinds))
+        why = "Require asks for a user, and no AuthType says how"
+        made.append(Answer(status=500, why=why, when=unset, place=place))
     return made
 
 
@@ -110,11 +109,6 @@ def _asks_for_user(node: Node) -> bool:
     if node.body is not None:
         return any(_asks_for_user(each) for each in node.body if each.name in {"require", *_CONTAINERS})
     return bool(node.args) and node.args[0].lower() in _USERS | {"claim"}
-
-
-def _without_user(rules: list[Node]) -> Condition:
-    """Whether one of them lets in without a user."""
-    return _any([rule for rule in rules if not _asks_for_user(rule)])
 
 
 def _any(rules: list[Node]) -> Condition:
@@ -180,17 +174,13 @@ def _completed(network: str) -> str:
 # Order, Allow, Deny: mod_access_compat.
 
 
-def _by_address(layers: list[tuple[Condition, list[Node]]]) -> list[Step]:
-    made: list[Step] = []
-    later: list[Condition] = []
-    for when, nodes in reversed(layers):
-        found = [node for node in nodes if node.name in {"order", "allow", "deny"}]
-        if found:
-            refused = _refused(found)
-            if refused != NEVER:
-                held = all_of(when, *(Not(each) for each in later), refused)
-                made.append(Answer(status=403, why="Order, Allow and Deny", when=held, place=found[0].place))
-            later.append(when)
+def _by_address(layers: Layers) -> list[Step]:
+    made, found = _in_force("Order", layers, {"order", "allow", "deny"})
+    for when, nodes in found:
+        refused = _refused(nodes)
+        if refused != NEVER:
+            held = all_of(when, refused)
+            made.append(Answer(status=403, why="Order, Allow and Deny", when=held, place=nodes[0].place))
     return made
 
 

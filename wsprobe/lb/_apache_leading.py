@@ -13,7 +13,7 @@ from wsprobe.lb import _apache_rewrite as rewrite
 from wsprobe.lb import _apache_workers as proxy
 from wsprobe.lb._apache_grammar import Node
 from wsprobe.lb._apache_rules import Rule, rewriting
-from wsprobe.lb._apache_servers import Section, relation
+from wsprobe.lb._apache_servers import SCRIPTS, Section, relation
 from wsprobe.lb._apache_settings import Context, Layers, response, sample_host, timeouts, way_out
 from wsprobe.lb._apache_values import all_of
 from wsprobe.lb._paths import IN_PATHS
@@ -35,8 +35,6 @@ from wsprobe.lb.expressions import (
     Value,
 )
 from wsprobe.lb.model import Answer, Assign, Opaque, Retarget, Route, Step, Upstream
-
-_SCRIPTS = re.compile(r"(secrule|seccruleengine|lua(hook|quick|input|output|map|auth)|perl|python|wsgi)", re.IGNORECASE)
 
 
 def described(node: Node) -> str:
@@ -134,13 +132,13 @@ def _of_members(out: Out, members: tuple[proxy.Worker, ...]) -> None:
 def _layers(at: Context, out: Out) -> tuple[Layers, list[Step]]:
     """What applies to a request on its way, in the order in which Apache merges it."""
     server = at.server
-    made: Layers = [(ALWAYS, server.main.nodes)] if server.main else []
-    made.append((ALWAYS, server.nodes))
+    made: Layers = [(ALWAYS, server.main.on_a_request)] if server.main else []
+    made.append((ALWAYS, server.on_a_request))
     sections = server.all_sections()
     for section in sections:
         if section.kind == "proxy" and _is_for(section, out.url):
             made.append((ALWAYS, section.nodes))
-    located = [(relation(each, out.base), each) for each in sections if each.kind == "location"]
+    located = [(relation(each, out.base), each) for each in server.located(out.base)]
     made += [(when, each.nodes) for when, each in located if when != NEVER]
     nested = [(when, inner) for when, each in located if when != NEVER for inner in each.inner if inner.kind == "if"]
     steps: list[Step] = []
@@ -162,7 +160,7 @@ _CONDITIONAL = {"setenvif", "setenvifnocase", "browsermatch", "browsermatchnocas
 
 def _inside(at: Context, layers: Layers, out: Out) -> list[Step]:
     """What the directives do, in the order of the phases in which Apache runs them."""
-    own = [(when, nodes) for when, nodes in layers if nodes is not at.server.nodes and not _of_main(at, nodes)]
+    own = [(when, nodes) for when, nodes in layers if nodes is not at.server.on_a_request and not _of_main(at, nodes)]
     made: list[Step] = []
     for when, node in _each(own):
         if node.name in _CONDITIONAL:
@@ -173,7 +171,7 @@ def _inside(at: Context, layers: Layers, out: Out) -> list[Step]:
     for when, node in _each(layers):
         if node.name in {"setenv", "unsetenv", "passenv"}:
             made += headers.set_env(node, when)
-        elif _SCRIPTS.match(node.name):
+        elif SCRIPTS.match(node.name):
             made.append(Opaque(why=f"{node.written} may change it", when=when, place=node.place))
     made += [_redirect(node, when) for when, node in _each(own) if node.name in REDIRECTS]
     for when, node in _each(layers):
@@ -187,7 +185,7 @@ def _each(layers: Layers) -> Iterator[tuple[Condition, Node]]:
 
 
 def _of_main(at: Context, nodes: list[Node]) -> bool:
-    return at.server.main is not None and nodes is at.server.main.nodes
+    return at.server.main is not None and nodes is at.server.main.on_a_request
 
 
 def _rewritten_again(at: Context, when: Condition, nodes: list[Node], out: Out) -> list[Step]:

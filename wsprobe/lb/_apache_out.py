@@ -93,7 +93,8 @@ def steps(way: WayOut) -> list[Step]:
     if way.preserve_host != NEVER:
         which, when = Named(("Host",)), way.preserve_host
         made.append(Edit(op=Op.FIRST, which=which, when=when))
-        made.append(Edit(op=Op.DEFAULT, which=which, value=way.server_name, when=when))
+        missing = all_of(when, Not(Test(Of(Subject.HEADER, "Host"), How.EXISTS)))
+        made.append(Edit(op=Op.DEFAULT, which=which, value=way.server_name, when=missing))
     if way.old_protocol:
         return [*made, Edit(op=Op.REMOVE, which=Named(("Upgrade",)), place=way.old_protocol)]
     if way.handler == "wstunnel":

@@ -64,20 +64,17 @@ def steps(found: Rewriting, root: str | None, guard: Condition) -> list[Step]:
         Assign(name="args", value=Of(Subject.QUERY), when=guard),
     ]
     chained = False
-    for rule in found.rules:
-        held = all_of(_GOING, *([_MET] if chained else []), *_skipped(found.rules, rule), met(Scope(rule, URI, root)))
+    skipping: list[tuple[int, Rule]] = []
+    for number, rule in enumerate(found.rules):
+        skipping = [(last, each) for last, each in skipping if last >= number]
+        left = [Not(Test(Of(Subject.VARIABLE, f"skip {each.key}"), How.EXISTS)) for _, each in skipping]
+        held = all_of(_GOING, *([_MET] if chained else []), *left, met(Scope(rule, URI, root)))
         made.append(Assign(name="rule met", value=Cases(((held, Text("1")),)), when=guard, place=rule.place))
         made += _done(rule, root, all_of(guard, _MET))
         chained = "C" in rule.flags
+        if rule.flags.get("S", "").isdigit():
+            skipping.append((number + int(rule.flags["S"]), rule))
     return made
-
-
-def _skipped(rules: list[Rule], rule: Rule) -> list[Condition]:
-    """That no rule before it with [S=n] leaves it out."""
-    at = rules.index(rule)
-    before = [(index, each) for index, each in enumerate(rules[:at]) if each.flags.get("S", "").isdigit()]
-    reaching = [each for index, each in before if index + int(each.flags["S"]) >= at]
-    return [Not(Test(Of(Subject.VARIABLE, f"skip {each.key}"), How.EXISTS)) for each in reaching]
 
 
 def met(scope: Scope) -> Condition:

@@ -61,7 +61,7 @@ def _path(at: Context) -> list[Step]:
     """The path, taken apart."""
     path: Value = Written(Written(Of(Subject.RAW_PATH), PathForm.OCTETS), PathForm.FOLDED)
     # That of the main server does not count for its virtual hosts.
-    slashes = next((node for node in reversed(at.server.nodes) if node.name == "allowencodedslashes"), None)
+    slashes = at.server.own("allowencodedslashes")
     said, place = (slashes.first.lower(), slashes.place) if slashes else ("off", None)
     made: list[Step] = []
     if said == "off":

@@ -1,7 +1,9 @@
 """The servers of a config: the main one and its virtual hosts, with their sections, and how a request finds one."""
 
 import re
+from bisect import bisect_left
 from dataclasses import dataclass, field
+from itertools import islice, takewhile
 
 from wsprobe.lb._apache_expr import condition
 from wsprobe.lb._apache_grammar import Node, Parsed, undefined
@@ -25,6 +27,15 @@ from wsprobe.lb.expressions import (
 from wsprobe.model import Line
 
 _FLAT = {"limit", "limitexcept", "ifmodule"}
+ON_A_REQUEST = {
+    "requestheader", "header", "setenv", "unsetenv", "passenv", "require", "requireall", "requireany", "requirenone",
+    "order", "allow", "deny", "authtype", "proxypreservehost", "proxyaddheaders", "sslproxyengine",
+}  # fmt: skip
+"""The directives that a server applies to a request once it is known where it leads."""
+
+SCRIPTS = re.compile(r"secrule|secaction|lua(hook|quick|input|output|map|auth)|perl|python", re.IGNORECASE)
+"""What may do anything to a request."""
+
 PASSES = ("proxypass", "proxypassmatch")
 CHOSEN = Of(Subject.VARIABLE, "server")
 
@@ -47,6 +58,40 @@ class Section:
         return self.node.place
 
 
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The <Location> sections of a server, found by their paths; `others` are patterns, which may apply anywhere."""
+
+    plain: dict[str, list[tuple[int, Section]]]
+    paths: list[str]
+    others: list[tuple[int, Section]]
+
+    @classmethod
+    def of(cls, sections: list[Section]) -> "Places":
+        """Of sections in their order."""
+        plain: dict[str, list[tuple[int, Section]]] = {}
+        others = []
+        for number, each in enumerate(sections):
+            if each.pattern or re.search(r"[*?\[$]", each.path):
+                others.append((number, each))
+            else:
+                plain.setdefault(each.path.rstrip("/"), []).append((number, each))
+        return cls(plain, sorted(plain), others)
+
+    def near(self, base: str | None) -> list[Section]:
+        """Those that may apply below a path."""
+        if base is None:
+            found = [each for sections in self.plain.values() for each in sections]
+        else:
+            inner = base.rstrip("/")
+            parts = inner.split("/")
+            outer = ["/".join(parts[:end]) for end in range(1, len(parts) + 1)]
+            at = bisect_left(self.paths, f"{inner}/")
+            below = takewhile(lambda path: path.startswith(f"{inner}/"), islice(self.paths, at, None))
+            found = [each for path in dict.fromkeys([*outer, *below]) for each in self.plain.get(path, [])]
+        return [section for _, section in sorted([*found, *self.others], key=lambda each: each[0])]
+
+
 @dataclass(slots=True, kw_only=True)
 class Server:
     """The main server, or a virtual host. `nodes` are its directives outside of sections."""
@@ -57,26 +102,47 @@ class Server:
     main: "Server | None" = None
     nodes: list[Node] = field(default_factory=list)
     sections: list[Section] = field(default_factory=list)
+    named: dict[str, list[tuple[int, Node]]] = field(default_factory=dict)
+    on_a_request: list[Node] = field(default_factory=list)
+    places: "Places | None" = None
     workers: Workers = field(default_factory=Workers)
     balancers: dict[str, Worker] = field(default_factory=dict)
 
+    def put(self, nodes: list[Node]) -> None:
+        """Its directives, found by their names afterwards."""
+        for node in nodes:
+            self.named.setdefault(node.name, []).append((len(self.nodes), node))
+            self.nodes.append(node)
+            if node.name in ON_A_REQUEST or SCRIPTS.match(node.name):
+                self.on_a_request.append(node)
+
+    def own(self, name: str) -> Node | None:
+        """Its own last directive of that name."""
+        return self.named[name][-1][1] if name in self.named else None
+
     def last(self, name: str) -> Node | None:
         """The directive in force: its own last one, else the main server's."""
-        found = next((node for node in reversed(self.nodes) if node.name == name), None)
-        return found or (self.main.last(name) if self.main else None)
+        return self.own(name) or (self.main.last(name) if self.main else None)
 
     def all(self, *names: str) -> list[Node]:
         """All directives of these names, those of the main server first."""
         outer = self.main.all(*names) if self.main else []
-        return [*outer, *(node for node in self.nodes if node.name in names)]
+        found = sorted((each for name in names for each in self.named.get(name, [])), key=lambda each: each[0])
+        return [*outer, *(node for _, node in found)]
 
     def all_sections(self) -> list[Section]:
         """All sections, those of the main server first."""
         return [*(self.main.sections if self.main else []), *self.sections]
 
-    def all_workers(self) -> list[Worker]:
+    def all_workers(self) -> list[Workers]:
         """All workers that a request may get, those of the main server first."""
-        return [*(self.main.workers.known if self.main else []), *self.workers.known]
+        return [*([self.main.workers] if self.main else []), self.workers]
+
+    def located(self, base: str | None) -> list[Section]:
+        """The <Location> sections that may apply below a path, in their order; all where it is not known."""
+        if self.places is None:
+            self.places = Places.of([each for each in self.all_sections() if each.kind == "location"])
+        return self.places.near(base)
 
     def balancer(self, url: str) -> Worker | None:
         """The balancer of a URL."""
@@ -86,13 +152,14 @@ class Server:
     @property
     def own_name(self) -> str:
         """Its ServerName, empty where it has none."""
-        return next((node.first for node in reversed(self.nodes) if node.name == "servername"), "")
+        node = self.own("servername")
+        return node.first if node else ""
 
     @property
     def hosts(self) -> list[str]:
         """The names by which a request finds it: its own first, else that of the main server."""
         own = self.own_name or (self.main.own_name if self.main else "")
-        aliases = [arg for node in self.nodes if node.name == "serveralias" for arg in node.args]
+        aliases = [arg for _, node in self.named.get("serveralias", []) for arg in node.args]
         return [name for name in (_host(own), *aliases) if name]
 
 
@@ -117,7 +184,7 @@ def servers(top: tuple[Node, ...], parsed: Parsed, begins: Line) -> list[Server]
 
 def _fill(server: Server, body: tuple[Node, ...], parsed: Parsed) -> None:
     flat, sections = split(body, parsed)
-    server.nodes += flat
+    server.put(flat)
     server.sections += sections
     for node in body:
         if node.name == "proxy" and node.body is not None:

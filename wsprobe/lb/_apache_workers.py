@@ -1,8 +1,10 @@
 """mod_proxy: where ProxyPass and [P] lead, and which workers there are."""
 
 import re
+from bisect import bisect_right, insort
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import islice, takewhile
 
 from wsprobe.inspection import Unknown
 from wsprobe.lb._apache_grammar import Node, Parsed, undefined
@@ -59,9 +61,11 @@ def url_parts(url: str) -> tuple[str, str, str]:
 
 @dataclass(slots=True)
 class Workers:
-    """The workers of a server, in the order of its config."""
+    """The workers of a server: those of ProxyPass by their URL, and those of ProxyPassMatch in their order."""
 
-    known: list[Worker] = field(default_factory=list)
+    plain: dict[str, Worker] = field(default_factory=dict)
+    patterns: list[Worker] = field(default_factory=list)
+    urls: list[str] = field(default_factory=list)
 
     def define(self, found: "Pass", parsed: Parsed) -> None:
         """The worker of a ProxyPass: one whose URL this begins with is shared, and then these settings are ignored.
@@ -71,8 +75,7 @@ class Workers:
         url, place = _normal(found.url), found.node.place
         shared = self._of(_lowered(found.url), pattern=found.pattern)
         if shared is None:
-            made = Worker(url=url, settings=found.settings, place=place, pattern=found.pattern)
-            self.known.append(made)
+            self._add(Worker(url=url, settings=found.settings, place=place, pattern=found.pattern))
             return
         ignored = [name for name, value in found.settings.items() if shared.settings.get(name) != value]
         if ignored:
@@ -80,10 +83,25 @@ class Workers:
             why = f"it shares the worker of line {shared.place.line}, whose URL begins with the same text"
             parsed.unread.append(Unknown(what=what, why=why, place=place))
 
+    def _add(self, worker: Worker) -> None:
+        if worker.pattern:
+            self.patterns.append(worker)
+        else:
+            self.plain[worker.url] = worker
+            insort(self.urls, worker.url)
+
     def _of(self, url: str, *, pattern: bool) -> Worker | None:
-        known = [each for each in self.known if each.pattern is pattern and len(each.url) <= len(url)]
-        found = [each for each in known if re.match(_begins(each.url), url)]
+        if not pattern:
+            return next((self.plain[url[:end]] for end in range(len(url), 0, -1) if url[:end] in self.plain), None)
+        found = [each for each in self.patterns if len(each.url) <= len(url) and re.match(_begins(each.url), url)]
         return max(found, key=lambda each: len(each.url), default=None)
+
+    def near(self, literal: str) -> list[Worker]:
+        """The workers that a URL may get which begins so."""
+        shorter = [self.plain[literal[:end]] for end in range(1, len(literal) + 1) if literal[:end] in self.plain]
+        at = bisect_right(self.urls, literal)
+        longer = takewhile(lambda url: url.startswith(literal), islice(self.urls, at, None))
+        return [*shorter, *(self.plain[url] for url in longer), *self.patterns]
 
 
 def _lowered(url: str) -> str:
@@ -111,13 +129,14 @@ def _begins(url: str) -> str:
 Choice = list[tuple[Condition, Worker | None]]
 
 
-def chosen(known: list[Worker], literal: str, url: Value) -> Choice:
+def chosen(known: Iterable[Workers], literal: str, url: Value) -> Choice:
     """Which worker a request gets: that with the longest URL that the request's begins with; decided where it can be.
 
     `literal` is what is known of the URL from the config, `url` the whole of it.
     """
     found: Choice = []
-    for worker in sorted(known, key=lambda each: -len(each.url)):
+    near = [worker for workers in known for worker in workers.near(literal)]
+    for worker in sorted(near, key=lambda each: -len(each.url)):
         if "$" not in worker.url and literal.startswith(worker.url):
             return [*found, (ALWAYS, worker)]
         if "$" in worker.url or worker.url.startswith(literal):
