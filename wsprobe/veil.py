@@ -146,6 +146,10 @@ class Veil:
     def header(self, name: str, value: str) -> str:
         """The value of a header without what must not be shown of it."""
         lowered = name.lower()
+        if not is_secret_name(name) and lowered != "sec-websocket-protocol":
+            return self._without(
+                value, find_tokens(value) if is_explaining_name(name) else find(value, address=True), name
+            )
         if secrets.harmless(value):
             return value
         if lowered == "cookie":
@@ -153,11 +157,9 @@ class Veil:
         if lowered == "sec-websocket-protocol":
             offered = secret_subprotocols([element.strip() for element in value.split(",")])
             return ", ".join(shown + (self._replaced(name, secret) if secret else "") for shown, secret in offered)
-        if is_secret_name(name):
-            scheme, secret = split_scheme(value)
-            told = self._replaced(name, secret)
-            return f"{scheme} {told}" if scheme else told
-        return self._without(value, find_tokens(value) if is_explaining_name(name) else find(value, address=True), name)
+        scheme, secret = split_scheme(value)
+        told = self._replaced(name, secret)
+        return f"{scheme} {told}" if scheme else told
 
     def _cookie(self, pair: str) -> str:
         name, equals, value = pair.partition("=")

@@ -10,7 +10,6 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
-from fnmatch import fnmatch
 from pathlib import Path
 
 from wsprobe.frozen import dataclass
@@ -217,6 +216,10 @@ class _Walk:
         return [folder / name for name in names if name not in _NEVER and not self._excluded(folder / name)]
 
     def _excluded(self, path: Path) -> bool:
+        if not self._exclude:
+            return False
+        from fnmatch import fnmatch
+
         beneath = path.relative_to(self._folder).as_posix()
         return any(fnmatch(text, pattern) for pattern in self._exclude for text in (beneath, str(path), path.name))
 

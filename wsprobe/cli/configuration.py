@@ -15,6 +15,9 @@ from wsprobe.frozen import dataclass
 
 FAIL_ON = ("error", "warning", "note", "never")
 
+_MARKS = (b"tool.wsprobe", b"[tool]", b"\ntool=")
+"""What a pyproject.toml with settings of ours has, without spaces and quotes."""
+
 _WEEK = 7 * 24 * 3600
 
 
@@ -46,7 +49,7 @@ def load() -> Configuration:
 def _table(path: Path, inside: tuple[str, ...]) -> Mapping[str, object] | None:
     """The table of settings, None where the file has none."""
     octets = read_octets(path)
-    if inside and b"wsprobe" not in octets:
+    if inside and not any(mark in octets.translate(None, b" \"'") for mark in _MARKS):
         return None  # most projects: nothing has to be parsed
     import tomllib
 

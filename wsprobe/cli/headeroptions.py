@@ -3,7 +3,6 @@
 import argparse
 import os
 import re
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -149,6 +148,7 @@ def _checked(text: str, what: str) -> str:
 
 def printed(command: str, option: str) -> str:
     """What a command of the user prints, up to 1 MiB; UsageError, naming the option, where it fails."""
+    import shlex
     import subprocess
 
     try:

@@ -16,6 +16,7 @@ from wsprobe.inspection import Timeout, Unknown
 from wsprobe.lb.expressions import How, Of, Subject, Test, Text
 from wsprobe.lb.model import Config, Edit, Limit, Named, Op
 from wsprobe.parts import Line
+from wsprobe.patterns import lazy
 
 # Each pattern with texts of which one has to be there, in lower case: most lines have none, and then it is not even
 # compiled, which would cost more than all else that a small config takes.
@@ -144,6 +145,9 @@ _LITERAL = r"[A-Za-z0-9+/_=~.!@#*&^%-]{3,}"
 _FILE = r"(?:/[\w.-]+)+\.(?:pem|key|crt|txt|json|conf|htpasswd|lua|js)|/(?:etc|run|var|usr|opt|srv|home)/\S*"
 _DURATION = r"\d{1,4}(?:ms|[smhdkg]|[km]b)?"
 _BLOCK_KEY = r"(\s*)[\"']?(?:- )?[\"']?(\w+)[\"']?\s*:\s*[|>][+-]?\d?\s*"
+_REFERS = lazy(r"\s*\w+\s+[\w-]+\s+(?:\"\"|\"?\$[a-z_]\w*\"?)\s*;?\s*")
+"""A directive whose value is a variable, or nothing: what most lines about a credential look like."""
+
 _LEAVES = (Line, Timeout, Unknown, Limit)
 _SUSPECT = re.compile(
     r"(?i:passw|pwd|passphrase|auth-pass|secret|token|key|auth|cookie|sess|credential|bearer|basic|ticket|jwt|signature"
@@ -151,6 +155,10 @@ _SUSPECT = re.compile(
     r"|\$[156y]\$|\{S?SHA|JDJ|[\"'](?:k|d|p|q|dp|dq|qi)\\?[\"']|\?\S+="
 )
 """What a line must have for a search to be worth its time; is_secret_name has the same words."""
+
+
+def _may_hold(line: str) -> bool:
+    return bool(_SUSPECT.search(line)) and not _REFERS.fullmatch(line)
 
 
 @cache
@@ -169,7 +177,7 @@ def find(line: str, *, prose: bool = False) -> list[Span]:
 
     `prose` says that it is a text about one, in which words that follow the name of a header are words.
     """
-    return _disjoint(_found(line, prose=prose)) if _SUSPECT.search(line) else []
+    return _disjoint(_found(line, prose=prose)) if _may_hold(line) else []
 
 
 def values(text: str) -> Iterator[str]:
@@ -179,7 +187,7 @@ def values(text: str) -> Iterator[str]:
             yield from re.findall(_PEM_LINE, match[1])
     lines = text.split("\n")
     for number, line in enumerate(lines):
-        if len(line) > 3 and _SUSPECT.search(line):
+        if len(line) > 3 and _may_hold(line):
             yield from (line[span.start : span.end] for span in _disjoint(_found(line)))
             yield from _block(lines, number)
             yield from _users(lines, number)

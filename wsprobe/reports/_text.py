@@ -1,9 +1,10 @@
 """Text from strangers as it may be shown: nothing in it moves a cursor, turns the direction, or hides."""
 
-import re
 from collections.abc import Callable
 
-_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+from wsprobe.patterns import lazy
+
+_BLANK = lazy("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 """Characters that Unicode counts as printable and that show as nothing (Default_Ignorable_Code_Point)."""
 
 _SHORT = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
@@ -15,7 +16,7 @@ def visible(text: str) -> str:
     That is C0, C1, DEL, line separators, all of Unicode's format characters (bidi overrides and isolates, zero
     width, tags), lone surrogates, and what is not assigned.
     """
-    if text.isprintable() and not _BLANK.search(text):
+    if text.isprintable() and (text.isascii() or not _BLANK.search(text)):
         return text
     return "".join(c if c.isprintable() and not _BLANK.match(c) else _escape(c) for c in text)
 

@@ -1,6 +1,5 @@
 """A page for a terminal, drawn with plain ANSI: rich would cost more than the whole inspection of a small config."""
 
-import textwrap
 import unicodedata
 from collections.abc import Iterable
 
@@ -37,6 +36,16 @@ def fitted(text: str, room: int) -> str:
     return shortened(visible(text), max(room, 1), cells)
 
 
+def _wrapped(text: str, room: int) -> list[str]:
+    """A text from a config in lines of at most `room` columns."""
+    shown = visible(text)
+    if cells(shown) <= room:
+        return [shown]
+    import textwrap
+
+    return textwrap.wrap(shown, room, break_on_hyphens=False) or [""]
+
+
 class Page:
     """Lines of at most `width` columns."""
 
@@ -67,7 +76,7 @@ class Page:
 
     def wrapped(self, text: str, indent: int, style: str = "", label: Span = ("", "")) -> None:
         """A text in as many lines as it takes, below each other; the label stands before the first."""
-        lines = textwrap.wrap(visible(text), self.width - indent, break_on_hyphens=False) or [""]
+        lines = _wrapped(text, self.width - indent)
         for number, line in enumerate(lines):
             lead = label if number == 0 else ("", "")
             self.add(lead, (" " * (indent - cells(lead[0])), ""), (line, style))
@@ -76,7 +85,7 @@ class Page:
         """A text behind its lead, in as many lines as it takes, with something at the right edge of the last."""
         lead = list(lead)
         indent = sum(cells(part) for part, _ in lead)
-        lines = textwrap.wrap(visible(text), max(20, self.width - indent), break_on_hyphens=False) or [""]
+        lines = _wrapped(text, max(20, self.width - indent))
         for line in lines[:-1]:
             self.add(*lead, (line, style))
             lead = self._below(lead)
