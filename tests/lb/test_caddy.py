@@ -115,6 +115,7 @@ def test_what_connection_names_is_removed() -> None:
         pytest.param("handle {\nreverse_proxy a:1\n}\nhandle /ws* {\nreverse_proxy b:1\n}", "/ws/x", "b:1", id="one handle"),
         pytest.param("handle /w* {\nrequest_header X 1\n}\nhandle /ws* {\nreverse_proxy b:1\n}\nreverse_proxy c:1", "/ws", "b:1", id="of two the longer path"),
         pytest.param("handle /ws* {\nrequest_header X 1\n}\nhandle /w* {\nreverse_proxy b:1\n}\nreverse_proxy c:1", "/ws", "c:1", id="they exclude each other"),
+        pytest.param("handle {\nrequest_header X 1\n}\nhandle {\nreverse_proxy b:1\n}\nreverse_proxy c:1", "/ws", "b:1", id="unless their matchers are equal"),
         pytest.param("route {\nreverse_proxy a:1\nreverse_proxy /ws b:1\n}", "/ws", "a:1", id="route keeps the order"),
         pytest.param("handle_path /ws/* {\nreverse_proxy /ws/* a:1\nreverse_proxy b:1\n}", "/ws/x", "b:1", id="handle_path strips"),
         pytest.param("@n not path /ws\nreverse_proxy @n a:1\nreverse_proxy b:1", "/ws", "b:1", id="not"),

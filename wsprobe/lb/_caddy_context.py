@@ -73,7 +73,6 @@ class Pass:
 
     steps: tuple[Step, ...] = ()
     response: tuple[Edit, ...] = ()
-    timeouts: tuple[Timeout, ...] = ()
 
 
 def gate_of(steps: tuple[Step, ...]) -> Gate | None:

@@ -14,7 +14,6 @@ from wsprobe.lb.expressions import (
     Condition,
     How,
     Join,
-    Substituted,
     Test,
     Undecided,
     Value,
@@ -93,9 +92,8 @@ def _authentication(handler: Tree, context: Context) -> Pass:
     """Basic authentication; any other provider decides by itself."""
     providers = handler.tree("providers") or Tree(handler.place)
     secret = Undecided("the password", "whether the password is right is not known here")
-    credentials = Substituted(header("Authorization"), r"(?i)\ABasic ", "")
     right = both(Test(header("Authorization"), How.REGEX, (r"(?i)\ABasic [A-Za-z0-9+/=\r\n]+\Z",)), secret)
-    known = list(providers) == ["http_basic"] and credentials is not None
+    known = list(providers) == ["http_basic"]
     gate = Gate(
         kind="basic_auth" if known else "authentication",
         header="Authorization",

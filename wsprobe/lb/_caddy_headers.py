@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from wsprobe.lb._caddy_tree import Said, Tree
 from wsprobe.lb._caddy_values import Scope, has_placeholder, value_of
-from wsprobe.lb.expressions import Text, Value
+from wsprobe.lb.expressions import Value
 from wsprobe.lb.model import Edit, Every, Like, Named, Op, Opaque, Which
 
 _GROUP = re.compile(r"\$(?:\$|\{(\w+)\}|(\w+))")
@@ -128,8 +128,3 @@ def groups_of(pattern: str) -> list[str]:
 def plain(scope: Scope) -> Valued:
     """Values over the request as it stands at each edit."""
     return lambda text: value_of(text, scope)
-
-
-def is_constant(value: Value) -> bool:
-    """Whether a value is the same for each request."""
-    return isinstance(value, Text)

@@ -1,6 +1,5 @@
 """Caddy's matchers as conditions over the request as it stands when they are asked."""
 
-import fnmatch
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -69,7 +68,6 @@ def _matcher(name: Said, found: Any, scope: Scope, depth: int) -> Condition:  # 
 _WHY = {
     "file": "it depends on the files of the proxy",
     "tls": "it depends on the handshake of TLS",
-    "path_query": "the matcher path_query is not read",
 }
 
 
@@ -350,41 +348,3 @@ def _texts(found: Any) -> list[Said]:  # noqa: ANN401
 def _one_of(conditions: Iterable[Condition]) -> Condition:
     found = tuple(conditions)
     return found[0] if len(found) == 1 else OneOf(found)
-
-
-# How a match is told, and what would match it.
-
-
-def label_of(sets: list[Tree]) -> str:
-    """The matchers as the config has them, in one line."""
-    return " or ".join(_set_label(each) for each in sets)
-
-
-def _set_label(matchers: Tree) -> str:
-    return matchers.label or ", ".join(_matcher_label(name, found) for name, found in matchers.items())
-
-
-def _matcher_label(name: str, found: Any) -> str:  # noqa: ANN401
-    if isinstance(found, Tree) and name in {"header", "header_regexp", "query", "vars", "vars_regexp"}:
-        return f"{name} {' '.join(found)}"
-    if name == "path_regexp" and isinstance(found, Tree):
-        return f"{name} {found.text('pattern') or ''}"
-    if name == "not":
-        sets = found if isinstance(found, list) else [found]
-        return f"not {' or '.join(_set_label(each) for each in sets if isinstance(each, Tree))}"
-    return f"{name} {' '.join(_texts(found))}".strip()
-
-
-def sample_of(sets: list[Tree]) -> tuple[str | None, str | None]:
-    """A path and a host that should match; None where any does."""
-    for each in sets[:1]:
-        path = next((_sample_path(text) for text in each.texts("path")), None)
-        host = next((text.replace("*", "x") for text in each.texts("host") if not has_placeholder(text)), None)
-        return path, host
-    return None, None
-
-
-def _sample_path(pattern: str) -> str:
-    made = re.sub(r"\[(.)[^\]]*\]", r"\1", pattern.replace("*", "x").replace("?", "x"))
-    made = made if made.startswith("/") else f"/{made}"
-    return made if fnmatch.fnmatchcase(made, "/*") else "/"

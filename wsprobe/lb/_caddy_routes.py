@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 
 from wsprobe.lb._caddy_context import Context, End, Pass, gate_of
 from wsprobe.lb._caddy_handlers import handled
-from wsprobe.lb._caddy_match import captures, label_of, matches_any, sample_of
+from wsprobe.lb._caddy_labels import label_of, sample_of
+from wsprobe.lb._caddy_match import captures, matches_any
 from wsprobe.lb._caddy_tree import Tree
 from wsprobe.lb.expressions import (
     ALWAYS,

@@ -8,7 +8,8 @@ from wsprobe.lb._caddy_adapt_proxy import not_a_template
 from wsprobe.lb._caddy_blocks import Caddyfile, Entry
 from wsprobe.lb._caddy_context import Report, octets
 from wsprobe.lb._caddy_define import Defined, said
-from wsprobe.lb._caddy_directives import ORDER, Adapter, route
+from wsprobe.lb._caddy_directives import Adapter
+from wsprobe.lb._caddy_order import ORDER, route
 from wsprobe.lb._caddy_tokens import Word
 from wsprobe.lb._caddy_tree import Said, Tree
 from wsprobe.model import Line
