@@ -1,13 +1,23 @@
 """What the rules on credentials have in common: how grave a loss is, and what an authentication has taken already."""
 
-from wsprobe.lb.expressions import Subject
+from wsprobe.lb.expressions import Of, Subject
 from wsprobe.lb.model import Edit, Effect, Gate, Op
 from wsprobe.parts import Line, Severity
 from wsprobe.rules.config._intent import Intent, Level
-from wsprobe.rules.config._passage import Passage
+from wsprobe.rules.config._passage import Passage, followed
 
-FROM_ELSEWHERE = frozenset({Subject.PARAMETER, Subject.QUERY, Subject.COOKIE})
+_ELSEWHERE = frozenset({Subject.PARAMETER, Subject.QUERY, Subject.COOKIE})
 """Where a browser, which cannot set Authorization on a WebSocket, puts a token instead."""
+
+
+def elsewhere(passage: Passage, edit: Edit | None, name: str) -> str | None:
+    """What other part of the request a line makes a credential from, in words; None where it does not."""
+    made = [part for part in followed(passage, edit.value if edit else None) if isinstance(part, Of)]
+    if any(part.subject is Subject.HEADER and part.name.lower() == name.lower() for part in made):
+        return None
+    headers = [f"header {part.name}" for part in made if part.subject is Subject.HEADER]
+    return next(iter([*(str(part.subject) for part in made if part.subject in _ELSEWHERE), *headers]), None)
+
 
 _KEEP = {
     "nginx": "Delete the line, or write `proxy_set_header NAME $http_VARIABLE;` in the location of the WebSocket.",

@@ -16,6 +16,7 @@ from wsprobe.inspection import Change, Handling, HeaderEdit, Prediction, Timeout
 from wsprobe.lb.expressions import ALWAYS, NEVER, How, Of, Subject, Test, holds
 from wsprobe.lb.model import (
     Answer,
+    Assign,
     Config,
     Edit,
     Gate,
@@ -341,6 +342,19 @@ def parts(value: object) -> Iterator[object]:
             for one in each if isinstance(each, tuple) else (each,):
                 if one is not None:
                     yield from parts(one)
+
+
+def followed(passage: Passage, value: object) -> Iterator[object]:
+    """A value and all that it is made of, through the variables that steps of the route assign."""
+    assigned = {step.name: step.value for step in passage.steps if isinstance(step, Assign)}
+    seen: set[str] = set()
+    left = [value]
+    while left:
+        for part in parts(left.pop()):
+            yield part
+            if isinstance(part, Of) and part.subject is Subject.VARIABLE and part.name not in seen:
+                seen.add(part.name)
+                left.append(assigned.get(part.name))
 
 
 def made_of(value: object) -> set[Subject]:

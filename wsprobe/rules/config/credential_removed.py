@@ -64,9 +64,9 @@ from wsprobe.inspection import Change, ConfigFinding, HeaderEdit
 from wsprobe.lb.model import Edit, Every, Nominated, Op
 from wsprobe.parts import Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
-from wsprobe.rules.config._credentials import FROM_ELSEWHERE, kept, severity, told_as_consumed
+from wsprobe.rules.config._credentials import elsewhere, kept, severity, told_as_consumed
 from wsprobe.rules.config._pages import REQUEST_HEADERS
-from wsprobe.rules.config._passage import credentials, made_of
+from wsprobe.rules.config._passage import credentials
 
 RULE = ConfigRule(__name__, REQUEST_HEADERS)
 
@@ -88,10 +88,10 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
 
 
 def _removed(passage: Passage, intent: Intent, name: str, by: HeaderEdit, edit: Edit | None) -> ConfigFinding:
-    elsewhere = sorted(made_of(edit.value) & FROM_ELSEWHERE) if edit else []
+    made_from = elsewhere(passage, edit, name)
     moved = by.after if by.kind is Change.RENAMED else _moved(passage, name)
-    if elsewhere:
-        said = f"{name} is made from the {elsewhere[0]}; a client that sends {name} itself loses it."
+    if made_from:
+        said = f"{name} is made from the {made_from}; a client that sends {name} itself loses it."
     elif moved:
         said = f"{name} goes on as {moved}: the upstream gets no {name}."
     else:
@@ -99,7 +99,7 @@ def _removed(passage: Passage, intent: Intent, name: str, by: HeaderEdit, edit: 
     return RULE.finding(
         passage,
         said,
-        severity=Severity.NOTE if elsewhere else severity(intent, name),
+        severity=Severity.NOTE if made_from else severity(intent, name),
         place=by.place,
         related=[passage.where],
         header=name,

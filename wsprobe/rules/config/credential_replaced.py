@@ -27,9 +27,8 @@ from wsprobe.inspection import Change, ConfigFinding
 from wsprobe.lb.model import Op
 from wsprobe.parts import Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
-from wsprobe.rules.config._credentials import FROM_ELSEWHERE, own, severity, told_as_consumed
+from wsprobe.rules.config._credentials import elsewhere, own, severity, told_as_consumed
 from wsprobe.rules.config._pages import REQUEST_HEADERS
-from wsprobe.rules.config._passage import made_of
 
 RULE = ConfigRule(__name__, REQUEST_HEADERS)
 
@@ -50,8 +49,8 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
             continue
         if values and changed and not any(sent in value for sent in passage.sent(name) for value in values):
             cause = passage.cause(changed[-1])
-            elsewhere = sorted(made_of(cause.value) & FROM_ELSEWHERE) if cause else []
-            made = f" by one made from the {elsewhere[0]}" if elsewhere else ""
+            made_from = elsewhere(passage, cause, name)
+            made = f" by one made from the {made_from}" if made_from else ""
             edited = cause is not None and cause.op is Op.REPLACE
             told = (
                 "changed: the upstream gets another value than it sent"
@@ -61,7 +60,7 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
             yield RULE.finding(
                 passage,
                 f"{name} of the client is {told}.",
-                severity=Severity.NOTE if elsewhere else Severity.WARNING if edited else severity(intent, name),
+                severity=Severity.NOTE if made_from else Severity.WARNING if edited else severity(intent, name),
                 place=changed[-1].place,
                 related=[passage.where],
                 header=name,

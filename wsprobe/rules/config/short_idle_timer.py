@@ -93,9 +93,10 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
     first, ping = timers[0], passage.asked.ping
     limit = first.seconds or 0
     lasting = [each for each in _written(passage) if each is not first and each.seconds and each.seconds >= ENOUGH]
+    meant = intent.level is Level.SURE or _of_tunnels(passage)
     if ping is not None and limit <= ping:
         said, severity = f", and pings come each {seconds(ping)}", Severity.WARNING
-    elif limit < (ENOUGH if intent.level is Level.SURE or lasting or ping else SHORTEST_PING):
+    elif limit < (ENOUGH if meant or lasting or ping else SHORTEST_PING):
         said, severity = "", Severity.WARNING
         if ping is not None:
             said, severity = f"; only the pings each {seconds(ping)} keep it open", Severity.NOTE
@@ -118,9 +119,16 @@ def _open_to_others(passage: Passage) -> bool:
     return not all(bind.address.startswith(("127.", "::1", "[::1", "localhost")) for bind in passage.listener.binds)
 
 
+def _of_tunnels(passage: Passage) -> bool:
+    """Whether the timer that ends it is written for tunnels, and so for WebSockets, in a config that has others too."""
+    timers, borrowed = passage.timers(Timer.IDLE), _BORROWED.get(passage.config.kind)
+    return borrowed is not None and any(each.place and each.name not in borrowed for each in timers)
+
+
 def _written(passage: Passage) -> Iterator[Timeout]:
     """The idle timers that lines of the config set, whether or not they come to fire."""
-    return (each for each in passage.route.timeouts if each.kind is Timer.IDLE and each.place)
+    written = (each for each in passage.route.timeouts if each.kind is Timer.IDLE and each.place)
+    return (each for each in written if not (_of_tunnels(passage) and each.name in _BORROWED[passage.config.kind]))
 
 
 def _named(timer: Timeout) -> str:
