@@ -444,7 +444,43 @@ hosts = st.sampled_from(
         "",
     )
 )
-targets = st.sampled_from(
+_PIECES = [
+    "/",
+    "/",
+    "a",
+    "b",
+    "A",
+    ".",
+    "..",
+    "%2e",
+    "%2f",
+    "%5C",
+    "\\\\",
+    "//",
+    "%20",
+    "%41",
+    "%7e",
+    "%25",
+    "%zz",
+    "%",
+    "%c3%a9",
+    ";x=1",
+    "~",
+    "%3f",
+    "|",
+    "{",
+    "^",
+    "[",
+    "%00",
+    "!",
+    "(",
+    "@",
+    "..;",
+    ".;x",
+    "%2d",
+]
+paths = st.lists(st.sampled_from(_PIECES), max_size=7).map(lambda pieces: "/" + "".join(pieces))
+known_targets = st.sampled_from(
     (
         "/",
         "/ws",
@@ -467,6 +503,7 @@ targets = st.sampled_from(
         "/ws?r=1&q=v%20w&q=2",
     )
 )
+targets = st.one_of(known_targets, known_targets, paths)
 header_values = st.sampled_from(_VALUES)
 _EXTRAS: tuple[Header, ...] = (
     ("Authorization", "Bearer abc"),

@@ -121,6 +121,9 @@ def _drawn(action: Node, weighted: Node, router: Router) -> Target:
     """Clusters with weights: one is drawn for each request."""
     entries = [each for each in under(weighted, "clusters") if number(each, "weight") != 0]
     targets = [_one(each, text(each, "name"), action, router) for each in entries]
+    for each in entries:
+        if filters := get(each, "typed_per_filter_config"):
+            router.reading.skip(filters, "settings of filters for one of several clusters are not read")
     if not targets:
         return Target(None, Upstream(protocol="http/1.1", place=weighted.place))
     which = Undecided("", f"one of {len(targets)} weighted clusters is drawn for each request")

@@ -15,7 +15,7 @@ from wsprobe.lb._envoy_routes import Manager, elsewhere, routes, unmatched
 from wsprobe.lb._envoy_timers import Cluster
 from wsprobe.lb._yaml import Node
 from wsprobe.lb.expressions import Of, Subject, Text, Value, both
-from wsprobe.lb.model import Answer, Bind, Listener, Route, Step, Upstream
+from wsprobe.lb.model import Answer, Bind, Listener, Opaque, Route, Step, Upstream
 
 _LISTENER = words(
     "name address additional_addresses stat_prefix filter_chains filter_chain_matcher use_original_dst "
@@ -41,6 +41,21 @@ _MANAGER = words(
     "proxy_status_config typed_header_validation_config append_x_forwarded_port append_local_overload "
     "add_proxy_protocol_connection_state early_header_mutation_extensions"
 )
+_TRACED = words(
+    "b3 baggage grpc-trace-bin sw8 traceparent tracestate uber-trace-id x-amzn-trace-id x-b3-flags x-b3-parentspanid "
+    "x-b3-sampled x-b3-spanid x-b3-traceid x-client-trace-id x-cloud-trace-context x-datadog-parent-id "
+    "x-datadog-sampling-priority x-datadog-trace-id x-ot-span-context x-request-id"
+)
+_ROUTER = words(
+    "dynamic_stats start_child_span upstream_log upstream_log_options suppress_envoy_headers "
+    "suppress_grpc_request_failure_code_stats"
+)
+_NOT_FOLLOWED = {
+    "original_ip_detection_extensions": "an extension tells the client's address",
+    "scoped_routes": "which routes are used depends on the request, in a way that is not followed",
+    "typed_header_validation_config": "an extension may refuse requests",
+    "local_reply_config": "Envoy's own answers may get another status",
+}
 _QUIET = frozenset({"rbac", "ratelimit", "local_ratelimit", "connection_limit", "sni_cluster", "geoip"})
 _HOUR = 3600.0
 
@@ -165,7 +180,11 @@ def _managed(label: str, node: Node, binds: tuple[Bind, ...], hcm: Node, shared:
         label=label,
         place=node.place,
         binds=binds,
-        steps=(*hcm_.steps(hcm, reading, under(table, "internal_only_headers"), _scheme(binds)), *_early(hcm, manager)),
+        steps=(
+            *hcm_.steps(hcm, reading, under(table, "internal_only_headers"), _scheme(binds)),
+            *_early(hcm, manager),
+            *_traced(hcm),
+        ),
         routes=tuple(made),
         limits=hcm_.limits(hcm),
         unmatched=unmatched(manager),
@@ -178,10 +197,13 @@ def _scheme(binds: tuple[Bind, ...]) -> Value:
 
 
 def _told(hcm: Node, reading: Reading) -> None:
-    """Settings that may change a request and that are not followed."""
-    for name in ("original_ip_detection_extensions", "scoped_routes", "tracing", "typed_header_validation_config"):
-        if found := get(hcm, name):
-            reading.skip(found, "what it makes of a request is not followed")
+    """Settings that may change a request, or Envoy's own answers, and that are not followed."""
+    for name, why in _NOT_FOLLOWED.items():
+        if (found := get(hcm, name)) is not None:
+            reading.skip(found, why)
+    for each in under(hcm, "http_filters"):
+        if extension(each).kind == "router":
+            reading.fields(extension(each).config, _ROUTER, "the router filter")
 
 
 def _table(hcm: Node, shared: Shared) -> tuple[Node | None, Node | None, str]:
@@ -221,6 +243,13 @@ def _manager(hcm: Node, shared: Shared, *, lone: bool = False) -> Manager:
         upgrades = {"websocket": True}
     chain = filters.Chain(shared.reading, Scope(client), tuple(nodes), own)
     return Manager(hcm, upgrades, chain, router)
+
+
+def _traced(hcm: Node) -> Iterator[Step]:
+    """A tracer writes its own headers."""
+    if (tracing := get(hcm, "tracing")) is not None:
+        why = "the tracer may write it"
+        yield Opaque(why=why, names=tuple(sorted(_TRACED)), place=tracing.place)
 
 
 def _early(hcm: Node, manager: Manager) -> Iterator[Step]:
