@@ -274,6 +274,31 @@ def one(frontend: str, rest: str = "") -> str:
     )
 
 
+LISTEN = """\
+global
+ log stdout format raw local0
+
+defaults
+ mode http
+ timeout connect 3s
+ timeout client 9s
+ timeout server 9s
+ option forwardfor header X-Outer
+
+listen web
+ bind 127.0.0.1:20201
+ option forwardfor if-none
+ http-request add-header X-Once 1
+ http-request set-path /new if { path /other }
+ use_backend be if { path /new }
+ http-request deny if { path /no }
+ server s1 127.0.0.1:19000
+
+backend be
+ http-request add-header X-Once 2
+ server s1 127.0.0.1:19000
+"""
+
 WITHOUT_KEY = Request(target="/ws", headers=(("Host", "h"), ("Upgrade", "websocket"), ("Connection", "Upgrade")))
 ODD = Request(target="/a#b c", headers=(("Host", "h"), ("Connection", "close, X-A"), ("X-A", "1")), version="HTTP/1.1")
 
@@ -376,6 +401,45 @@ ODD = Request(target="/a#b c", headers=(("Host", "h"), ("Connection", "close, X-
             ),
             [upgrade("/ws")],
             id="a backend by a path that was changed",
+        ),
+        pytest.param(
+            LISTEN,
+            [upgrade("/ws", headers=(BEARER,)), upgrade("/other"), upgrade("/no")],
+            id="a listen section runs its rules once",
+        ),
+        pytest.param(
+            one(
+                "errorloc303 403 /x\n http-request deny if { path /no }\n http-request return status 403 if { path /own }"
+            ),
+            [upgrade("/no"), upgrade("/own"), upgrade("/ws")],
+            id="an error page that redirects",
+        ),
+        pytest.param(
+            one(
+                "tcp-request inspect-delay 1s\n tcp-request content accept if { path /ws }\n tcp-request content reject"
+            ),
+            [upgrade("/ws"), upgrade("/no")],
+            id="content rules before http rules",
+        ),
+        pytest.param(
+            one("http-request set-header Host inner.example.com\n use_backend other if { hdr(host) inner.example.com }")
+            + "backend other\n http-request set-header X-Host %[req.hdr(host)]\n server o 127.0.0.1:19000\n",
+            [upgrade("/ws")],
+            id="a host that was changed decides",
+        ),
+        pytest.param(
+            one(
+                "http-request del-header Sec-WebSocket-Key if { path /key }\n http-request del-header Sec-WebSocket-Version"
+            ),
+            [upgrade("/ws"), upgrade("/key")],
+            id="a handshake whose key is removed gets another one",
+        ),
+        pytest.param(
+            one(
+                "acl ws hdr(upgrade) -i websocket\n http-request set-header X-Ws 1 if ws METH_GET !{ hdr_cnt(origin) eq 0 }"
+            ),
+            [upgrade("/ws", headers=(("Origin", origin),)) for origin in ("https://a", "https://a, https://b", "")],
+            id="what is counted",
         ),
     ],
 )
