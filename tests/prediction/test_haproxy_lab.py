@@ -299,6 +299,18 @@ backend be
  server s1 127.0.0.1:19000
 """
 
+COOKIES: tuple[str, ...] = (
+    "a=1",
+    "SRV=s1",
+    "SRV=s1; a=1",
+    "a=1; SRV=s1",
+    "a=1; SRV=s1; b=2",
+    "SRV=x; SRV=s1; a=1; SRV=",
+    "xSRV=s1",
+    "a=SRV=s1",
+)
+COOKIES += ("a=1;SRV=s1;b=2", " SRV = s1 ; a=1", "a=1; SRV=s1; SRV=s2; b=2", "srv=s1")
+
 WITHOUT_KEY = Request(target="/ws", headers=(("Host", "h"), ("Upgrade", "websocket"), ("Connection", "Upgrade")))
 ODD = Request(target="/a#b c", headers=(("Host", "h"), ("Connection", "close, X-A"), ("X-A", "1")), version="HTTP/1.1")
 
@@ -366,7 +378,7 @@ ODD = Request(target="/a#b c", headers=(("Host", "h"), ("Connection", "close, X-
         ),
         pytest.param(
             timed("timeout client 9s; timeout server 9s", "cookie SRV insert indirect nocache", server="cookie s1"),
-            [upgrade("/ws", headers=(("Cookie", cookie),)) for cookie in ("a=1", "SRV=s1; a=1", "SRV=s1")],
+            [upgrade("/ws", headers=(("Cookie", cookie),)) for cookie in COOKIES],
             id="a cookie of its own",
         ),
         pytest.param(

@@ -3,6 +3,7 @@
 Observed with HAProxy 2.6.12; a table of the tests compares it with the real one.
 """
 
+import re
 from collections.abc import Iterator
 
 from wsprobe.lb._haproxy_grammar import Directive
@@ -157,13 +158,32 @@ def _behind(line: Directive, keyword: str) -> Word | None:
 
 
 def _persistence(back: Proxy) -> Iterator[Step]:
-    """`cookie NAME … indirect` and `prefix` change the cookie that HAProxy itself has set."""
+    """`cookie NAME … indirect` takes the cookie that HAProxy itself has set out of the header, `prefix` changes it."""
     line = back.last("cookie")
-    if line and len(line.words) > 1 and {"indirect", "prefix"} & set(line.words):
-        name = str(line.words[1])
-        value = Undecided(name, f"HAProxy takes its own cookie {name} out of the header")
-        there = Test(Of(Subject.COOKIE, name), How.EXISTS)
-        yield Edit(op=Op.SET, which=Named(("Cookie",)), value=value, when=there, place=line.place)
+    if line is None or len(line.words) < 2 or not {"indirect", "prefix"} & set(line.words):
+        return
+    name = str(line.words[1])
+    there = Test(header("Cookie", Lines.ANY_LINE), How.REGEX, (rf"(?:^|;)\s*{re.escape(name)}\s*=",))
+    which = Named(("Cookie",))
+    value = Undecided(name, f"HAProxy changes its own cookie {name}")
+    if "prefix" in line.words:
+        yield Edit(op=Op.SET, which=which, value=value, when=there, place=line.place)
+        return
+    # Written as browsers do it, what is left stays as it is; else HAProxy writes the separators anew.
+    odd = Test(header("Cookie", Lines.ANY_LINE), How.REGEX, (r"^\s|\s$|;(?! \S)|\s[;=]|=\s",))
+    own = rf"{re.escape(name)}=[^;]*"
+    pattern = rf"^{own}(?:; {own})*(?:; |$)|; {own}(?=;|$)"
+    yield Edit(op=Op.SET, which=which, value=value, when=both(there, odd), place=line.place)
+    yield Edit(
+        op=Op.REPLACE,
+        which=which,
+        value=Text(""),
+        pattern=pattern,
+        every=True,
+        drop_empty=True,
+        when=both(there, Not(odd)),
+        place=line.place,
+    )
 
 
 def _server_name(back: Proxy, server: Server | None) -> Iterator[Step]:

@@ -543,7 +543,7 @@ class Run:
                     return done
                 members[at] = done if found else member
             after.append(",".join(members))
-        return after
+        return [text for text in after if text or not edit.drop_empty]
 
     def _rename(self, old: str, new: str, values: list[str], place: Line | None) -> None:
         self._put(old, [])
