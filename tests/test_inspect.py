@@ -155,6 +155,40 @@ def test_a_file_is_inspected_once_however_often_it_is_named(here: Path) -> None:
     assert len(found(inspect("nginx.conf", "nginx.conf", "enabled/link.conf", "."))) == 1
 
 
+def test_a_folder_without_a_config_says_so(here: Path) -> None:
+    (here / "docs").mkdir()
+    (here / "docs" / "README.md").write_text("# Nothing\n")
+    ran = run("inspect", "docs")
+    assert (ran.status, ran.err) == (0, "")
+    assert ran.out == "! no config was read; 1 file passed over that is no config\n"
+
+
+def test_an_interruption_loses_nothing_that_was_read(here: Path) -> None:
+    (here / "a.conf").write_text(BAD)
+    (here / "b.conf").write_text(GOOD)
+    from wsprobe.cli import configs
+
+    reading = configs._config  # noqa: SLF001  where an interruption can come
+
+    def interrupted(source: Any, way: Any) -> Any:  # noqa: ANN401  as there
+        if source.path == "b.conf":
+            raise KeyboardInterrupt
+        return reading(source, way)
+
+    with mock.patch.object(configs, "_config", interrupted):
+        ran = inspect("a.conf", "b.conf")
+    assert (ran.status, found(ran)) == (130, [("credential-removed", "a.conf", REMOVED)])
+
+
+def test_a_config_that_is_nested_without_end_is_a_line(here: Path) -> None:
+    (here / "deep.conf").write_text(
+        "http {\n" + "server {\n" * 5000 + "location / {\n proxy_pass http://a;\n}\n" + "}" * 5001
+    )
+    ran = inspect("deep.conf", "--as", "nginx")
+    assert ran.status == 2
+    assert len(problems(ran)) >= 1
+
+
 def test_stdin_is_a_config_too(here: Path) -> None:
     ran = inspect("-", stdin=BAD.encode())
     assert (ran.status, found(ran)) == (1, [("credential-removed", "<stdin>", REMOVED)])

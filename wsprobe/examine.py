@@ -82,7 +82,8 @@ def examine(
     """All that there is to say about configs; `sources` are the files that they were read from, by name."""
     surveyed = [list(survey(config, query.asked)) for config in configs]
     found = [one for passages in surveyed for one in judged(passages) if query.counts(one.rule)]
-    comments = tuple(comment for source in sources.values() for comment in silences(source))
+    parts = {name for config in configs for name in (config.path, *config.files)}
+    comments = tuple(comment for name, source in sources.items() if name in parts for comment in silences(source))
     open_, silenced, said = silence(found, comments, wanted=query.counts)
     findings = tuple(sorted((*open_, *(one for one in said if query.counts(one.rule))), key=_order))
     told = [*problems, *(problem for config in configs for problem in config.problems)]

@@ -39,6 +39,7 @@ class Found:
     sources: dict[str, Source] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     passed_over: int = 0
+    interrupted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,22 +78,33 @@ def find(paths: Iterable[str], way: Way) -> Found:
     found = Found()
     read: list[_Read] = []
     strange: list[Source] = []
-    for opened in _opened(paths, way, found):
-        source = opened.source
-        try:
-            config = _config(source, way)
-        except ReadError as error:
-            found.problems.append(error.problem)
-            continue
-        if config:
-            read.append(_Read(config, source))
-        elif opened.named:
-            strange.append(source)
-        else:
-            found.passed_over += 1
+    try:
+        for opened in _opened(paths, way, found):
+            _read(opened, way, found, read, strange)
+    except KeyboardInterrupt:  # what was read so far is told
+        found.interrupted = True
     included = _keep(found, read)
     found.problems += [_unrecognised(source) for source in strange if source.real not in included]
     return found
+
+
+def _read(opened: _Opened, way: Way, found: Found, read: list[_Read], strange: list[Source]) -> None:
+    source = opened.source
+    try:
+        config = _config(source, way)
+    except ReadError as error:
+        found.problems.append(error.problem)
+        found.sources |= source.files.sources  # the reason may quote what is secret in them
+        return
+    except RecursionError:
+        found.problems.append(Problem(path=source.path, line=0, column=0, message="nested too deep to be a config"))
+        return
+    if config:
+        read.append(_Read(config, source))
+    elif opened.named:
+        strange.append(source)
+    else:
+        found.passed_over += 1
 
 
 def _keep(found: Found, read: Sequence[_Read]) -> set[Path]:

@@ -78,6 +78,8 @@ def _inspect(options: argparse.Namespace) -> int:
     failed = _write(inspection, options)
     for problem in (*map(told, inspection.problems), *failed):
         print(f"wsprobe inspect: {one_line(problem)}", file=sys.stderr)
+    if found.interrupted:
+        return 130
     return 2 if failed else inspection.status
 
 
@@ -220,7 +222,7 @@ def _write(inspection: Inspection, options: argparse.Namespace) -> list[str]:
             failed.append(f"{path}: cannot be written: {error.strerror}")
     if options.format != "terminal":
         say(reports.load(options.format).render(inspection))
-    elif inspection.configs:
+    elif inspection.configs or not inspection.problems:
         from wsprobe.reports.config import terminal
 
         width, colour = screen()

@@ -61,7 +61,8 @@ def render(inspection: Inspection, *, width: int = 100, colour: bool = False) ->
     _problems(page, inspection)
     page.blank()
     bad = inspection.status == 2 or any(one.severity is Severity.ERROR for one in inspection.findings)
-    page.wrapped(inspection.summary, 2, "bold", ("✗", "error") if bad else ("✓", "good"))
+    sign = ("✗", "error") if bad else ("✓", "good") if inspection.configs else ("!", "warning")
+    page.wrapped(inspection.summary, 2, "bold", sign)
     return page.printed()
 
 
