@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from wsprobe.lb._traefik_chain import Chain, DisabledError
-from wsprobe.lb._traefik_rule import RuleError, client_ip, pattern, regex
+from wsprobe.lb._traefik_matchers import RuleError, client_ip, pattern, regex
 from wsprobe.lb._traefik_tree import Setting
 from wsprobe.lb.expressions import (
     Condition,

@@ -4,8 +4,8 @@ import re
 
 from wsprobe.lb._paths import PathForm, written
 from wsprobe.lb._traefik_chain import Chain, DisabledError
+from wsprobe.lb._traefik_matchers import RuleError, pattern, regex
 from wsprobe.lb._traefik_proxy import ESCAPED_PATH, IS_SECURE, RAW_PATH, with_query
-from wsprobe.lb._traefik_rule import RuleError, pattern, regex
 from wsprobe.lb._traefik_tree import Setting
 from wsprobe.lb.expressions import (
     Cases,

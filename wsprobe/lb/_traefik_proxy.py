@@ -1,4 +1,4 @@
-"""What Traefik does to every request: its entry points before a router is chosen, and Go's proxy at the end.
+"""What Traefik's entry points do to every request before a router is chosen.
 
 No line of a config says any of it, so most steps have no place; an option that changes one is the place of that one.
 """
@@ -11,7 +11,6 @@ from wsprobe.lb._traefik_tree import Setting
 from wsprobe.lb.expressions import (
     ALWAYS,
     NEVER,
-    All,
     Cases,
     Condition,
     How,
@@ -40,7 +39,6 @@ from wsprobe.lb.model import (
     Nominated,
     Op,
     Retarget,
-    Spoil,
     Step,
 )
 from wsprobe.parts import Line
@@ -82,27 +80,28 @@ QUERY = Of(Subject.QUERY)
 _CONNECTION = header("Connection", Lines.JOINED)
 
 
-def _filled(name: str) -> Condition:
+def filled(name: str) -> Condition:
     """Whether the first line of a header says something."""
     return Test(header(name), How.REGEX, (".",))
 
 
-def _token(name: str, word: str) -> Condition:
+def token(name: str, word: str) -> Condition:
     """Whether a list has a member (RFC 9110, 5.6.1)."""
-    return Test(header(name, Lines.JOINED), How.REGEX, (_member(word),), ignore_case=True)
+    return Test(header(name, Lines.JOINED), How.REGEX, (member(word),), ignore_case=True)
 
 
-def _member(word: str) -> str:
+def member(word: str) -> str:
+    """A pattern that finds a member of a list."""
     return rf"(?:^|,)[ \t]*{word}[ \t]*(?:,|$)"
 
 
-_ASKS = both(_token("Connection", "upgrade"), _filled("Upgrade"))
+ASKS = both(token("Connection", "upgrade"), filled("Upgrade"))
 IS_WEBSOCKET = both(
     Test(header("Connection"), How.REGEX, (r"(?:^|,)\s*upgrade\s*(?:,|$)",), ignore_case=True),
     Test(header("Upgrade"), How.REGEX, (r"(?:^|,)\s*websocket\s*(?:,|$)",), ignore_case=True),
 )
 IS_SECURE = Test(header("X-Forwarded-Proto"), How.EQUALS, ("https", "wss"))
-_NO_HOST = r"[^A-Za-z0-9!$%&'()*+,\-.:;=\[\]_~]"
+NO_HOST = r"[^A-Za-z0-9!$%&'()*+,\-.:;=\[\]_~]"
 _PORT = r"^(?:\[[^\]]*\]|[^:]*):([^:]+)$"
 
 
@@ -166,7 +165,7 @@ def _refusals() -> Iterator[Step]:
         "several Host headers": Test(
             Of(Subject.HEADER, "Host", lines=Lines.JOINED, separator="\n"), How.CONTAINS, ("\n",)
         ),
-        "a Host that is none": Test(hosts, How.REGEX, (_NO_HOST,)),
+        "a Host that is none": Test(hosts, How.REGEX, (NO_HOST,)),
         "a target that is none": OneOf(
             (
                 Not(Test(Of(Subject.TARGET), How.REGEX, (r"^(?:/|\*$|[A-Za-z][A-Za-z0-9+.-]*:)",))),
@@ -178,7 +177,7 @@ def _refusals() -> Iterator[Step]:
     for why, when in bad.items():
         yield Answer(status=400, why=why, when=when)
     expects = both(
-        _filled("Expect"), Not(Test(header("Expect"), How.REGEX, (_member("100-continue"),), ignore_case=True))
+        filled("Expect"), Not(Test(header("Expect"), How.REGEX, (member("100-continue"),), ignore_case=True))
     )
     yield Answer(status=417, why="an expectation that Go's server does not know", when=expects)
     options = both(Test(Of(Subject.METHOD), How.EQUALS, ("OPTIONS",)), Test(Of(Subject.TARGET), How.EQUALS, ("*",)))
@@ -261,8 +260,8 @@ def _forwarded(*, tls: bool) -> Iterator[Step]:
         "X-Forwarded-Port": port,
     }
     for name, value in missing.items():
-        yield Edit(op=Op.SET, which=Named((name,)), value=value, when=Not(_filled(name)))
-    both_known = both(Not(_filled("X-Forwarded-Host")), _filled("Host"))
+        yield Edit(op=Op.SET, which=Named((name,)), value=value, when=Not(filled(name)))
+    both_known = both(Not(filled("X-Forwarded-Host")), filled("Host"))
     yield Edit(op=Op.SET, which=Named(("X-Forwarded-Host",)), value=header("Host"), when=both_known)
     yield Edit(op=Op.JOIN, which=Named(("X-Forwarded-For",)))
     yield Edit(op=Op.SET, which=Named(("X-Forwarded-Server",)), value=Of(Subject.MACHINE))
@@ -273,55 +272,7 @@ def _nominated(entry: Entry) -> Iterator[Step]:
     allowed = entry.setting.texts("forwardedHeaders", "connection") if entry.setting else []
     kept = (*MANAGED_NAMES, *APART, "Upgrade", "Connection", *allowed)
     yield Edit(op=Op.REMOVE, which=Nominated(but=kept))
-    yield Edit(op=Op.FIRST, which=Named(("Upgrade",)), when=_ASKS)
-    yield Edit(op=Op.REMOVE, which=Named(("Upgrade",)), when=both(_token("Connection", "upgrade"), Not(_ASKS)))
+    yield Edit(op=Op.FIRST, which=Named(("Upgrade",)), when=ASKS)
+    yield Edit(op=Op.REMOVE, which=Named(("Upgrade",)), when=both(token("Connection", "upgrade"), Not(ASKS)))
     if not allowed:
-        yield Edit(op=Op.SET, which=Named(("Connection",)), value=Cases(((_ASKS, Text("Upgrade")),)))
-
-
-def leaving(*, appended: bool, host: Value, passed: bool, place: Line | None) -> Iterator[Step]:
-    """What Go's proxy makes of a request before it sends it. `appended` is whether X-Forwarded-For gets the client.
-
-    `host` is that of the upstream, which a request gets that has none, or unless the client's is `passed`.
-    """
-    # One that offers h2c is taken for no upgrade, whatever else it offers.
-    old = Test(header("Upgrade"), How.REGEX, (_member("h2c"),), ignore_case=True)
-    asks = both(_ASKS, Not(old))
-    odd = both(asks, Not(Test(header("Upgrade"), How.EQUALS, ("websocket",), ignore_case=True)))
-    why = "the upstream switches to another protocol than Upgrade says"
-    yield Spoil(status=500, why=why, when=odd)
-    yield Edit(op=Op.REMOVE, which=Nominated(but=(*APART, "Upgrade", "Connection", "Te", *_FORWARDED)))
-    gone = ("Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Trailer")
-    yield Edit(op=Op.REMOVE, which=Named(gone))
-    yield Edit(op=Op.SET, which=Named(("Te",)), value=Cases(((_token("Te", "trailers"), Text("trailers")),)))
-    yield Edit(op=Op.FIRST, which=Named(("Upgrade",)), when=asks)
-    yield Edit(op=Op.REMOVE, which=Named(("Upgrade",)), when=Not(asks))
-    yield Edit(op=Op.SET, which=Named(("Connection",)), value=Cases(((asks, Text("Upgrade")),)))
-    if appended:
-        yield Edit(op=Op.JOIN, which=Named(("X-Forwarded-For",)))
-        yield Edit(op=Op.APPEND, which=Named(("X-Forwarded-For",)), value=Of(Subject.PEER))
-    if passed:
-        yield Edit(op=Op.SET, which=Named(("Host",)), value=host, when=Not(_filled("Host")))
-    else:
-        yield Edit(op=Op.SET, which=Named(("Host",)), value=host, place=place)
-    yield Edit(op=Op.SET, which=Named(("Host",)), value=Text(""), when=Test(header("Host"), How.REGEX, (_NO_HOST,)))
-    yield from _sent()
-
-
-_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto")
-
-
-def _sent() -> Iterator[Step]:
-    """What Go's client writes of it."""
-    yield Edit(op=Op.FIRST, which=Named(("User-Agent",)))
-    yield Edit(op=Op.REMOVE, which=Named(("User-Agent",)), when=Not(_filled("User-Agent")))
-    without = Not(
-        OneOf((_filled("Accept-Encoding"), _filled("Range"), Test(Of(Subject.METHOD), How.EQUALS, ("HEAD",))))
-    )
-    yield Edit(op=Op.ADD, which=Named(("Accept-Encoding",)), value=Text("gzip"), when=without)
-    writes = Test(Of(Subject.METHOD), How.EQUALS, ("POST", "PUT", "PATCH"))
-    empty = OneOf((Not(has("Content-Length")), Test(header("Content-Length"), How.EQUALS, ("0",))))
-    body = Not(has("Transfer-Encoding"))
-    nothing = All((empty, body))
-    yield Edit(op=Op.SET, which=Named(("Content-Length",)), value=Text("0"), when=both(nothing, writes))
-    yield Edit(op=Op.REMOVE, which=Named(("Content-Length",)), when=both(nothing, Not(writes)))
+        yield Edit(op=Op.SET, which=Named(("Connection",)), value=Cases(((ASKS, Text("Upgrade")),)))

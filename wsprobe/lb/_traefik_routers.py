@@ -8,10 +8,11 @@ from wsprobe.frozen import dataclass
 from wsprobe.inspection import Problem, Unknown
 from wsprobe.lb import _traefik_services as services
 from wsprobe.lb._traefik_chain import Chain, DisabledError
+from wsprobe.lb._traefik_matchers import HOST, Rule, RuleError
 from wsprobe.lb._traefik_middlewares import Scope, build
 from wsprobe.lb._traefik_paths import redirection
 from wsprobe.lb._traefik_proxy import Entry, entering, limits
-from wsprobe.lb._traefik_rule import HOST, UNKNOWN, Rule, RuleError, parsed
+from wsprobe.lb._traefik_rule import UNKNOWN, parsed
 from wsprobe.lb._traefik_tree import Setting
 from wsprobe.lb.expressions import Condition, How, Not, OneOf, Test, Undecided, both
 from wsprobe.lb.model import Answer, Bind, Listener, Opaque, Route

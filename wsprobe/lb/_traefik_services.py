@@ -9,7 +9,8 @@ from wsprobe.inspection import Timeout, Timer
 from wsprobe.lb._paths import PathForm, written
 from wsprobe.lb._traefik_chain import Chain, DisabledError
 from wsprobe.lb._traefik_middlewares import Scope, qualified
-from wsprobe.lb._traefik_proxy import ESCAPED_PATH, Entry, leaving, with_query
+from wsprobe.lb._traefik_proxy import ESCAPED_PATH, Entry, with_query
+from wsprobe.lb._traefik_sending import leaving
 from wsprobe.lb._traefik_tree import Setting
 from wsprobe.lb.expressions import ALWAYS, Join, Or, Substituted, Text, Undecided, Value
 from wsprobe.lb.model import Answer, Retarget, Step, Upstream
