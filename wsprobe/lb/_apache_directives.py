@@ -50,6 +50,17 @@ _PREFIXES = re.compile(
 _UNREAD = {"h2websockets", "proxyhtmlrequestfilter"}
 
 
+_OF_THE_CONFIG = {
+    "define", "undefine", "include", "includeoptional", "ifmodule", "ifdefine", "ifversion", "iffile", "macro", "use",
+    "undefmacro", "error",
+}  # fmt: skip
+
+
+def is_directive(name: str) -> bool:
+    """Whether it is the name of a directive or section, in lower case."""
+    return name in _READ or name in _HARMLESS or name in _OF_THE_CONFIG or bool(_PREFIXES.match(name))
+
+
 def known(node: Node) -> bool:
     """Whether a directive is read, or is known to leave the request and the upgrade alone."""
     if node.name in _UNREAD:

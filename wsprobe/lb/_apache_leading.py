@@ -13,7 +13,8 @@ from wsprobe.lb import _apache_rewrite as rewrite
 from wsprobe.lb import _apache_workers as proxy
 from wsprobe.lb._apache_grammar import Node
 from wsprobe.lb._apache_rules import Rule, rewriting
-from wsprobe.lb._apache_servers import SCRIPTS, Section, relation
+from wsprobe.lb._apache_sections import Section, relation
+from wsprobe.lb._apache_servers import SCRIPTS
 from wsprobe.lb._apache_settings import Context, Layers, response, sample_host, timeouts, way_out
 from wsprobe.lb._apache_values import all_of
 from wsprobe.lb._paths import IN_PATHS

@@ -10,7 +10,8 @@ from wsprobe.lb._apache_grammar import Node, undefined
 from wsprobe.lb._apache_leading import REDIRECTS, WORDS, Out, described, leading, status_of
 from wsprobe.lb._apache_out import host_of
 from wsprobe.lb._apache_rules import Rule
-from wsprobe.lb._apache_servers import PASSES, Section, located
+from wsprobe.lb._apache_sections import Section, located
+from wsprobe.lb._apache_servers import PASSES
 from wsprobe.lb._apache_settings import Context, sample_host
 from wsprobe.lb._apache_values import ASKED, PATH, all_of, env
 from wsprobe.lb._paths import PathForm
