@@ -17,10 +17,10 @@ from tests.backend import Backend, Exchange, switching
 from tests.prediction import Tally, compare, examples, grouped, read
 from tests.prediction.test_caddy import OPTIONS, PROXY, VERSION, caddyfiles, rendered, requests
 from wsprobe.inspection import Prediction, Timer
-from wsprobe.lb import reader
+from wsprobe.lb import reader, recognised
 from wsprobe.lb.model import Config
-from wsprobe.lb.predict import Request, predict, upgrade
-from wsprobe.lb.source import from_text
+from wsprobe.lb.predict import Request, carry, predict, upgrade
+from wsprobe.lb.source import Files, ReadError, from_text
 from wsprobe.model import Header
 
 AUTH: Header = ("Authorization", "Bearer x")
@@ -251,6 +251,29 @@ def test_a_config_of_the_lab_is_predicted_right(tally: Tally, name: str) -> None
     text = re.sub(r"(http://):\d+", r"\1:@PORT@", text).replace("127.0.0.1:19000", "@UPSTREAM@")
     text = re.sub(r"admin 127\.0\.0\.1:\d+", "admin off", text)
     compare(PROXY, rendered(text), asked, tally, VERSION)
+
+
+CORPUS = LAB.parents[1] / "corpus" / "caddy"
+
+
+def test_real_configs_are_read_whole_or_named_as_templates() -> None:
+    if not CORPUS.is_dir():
+        pytest.skip(f"{CORPUS} is not there, so no real config was read")
+    for path in sorted(CORPUS.iterdir()):
+        source = Files(CORPUS.resolve()).open(path)
+        try:
+            config = reader(PROXY).read(source)
+        except ReadError as error:
+            if "a template" not in error.problem.message:
+                raise
+            continue
+        assert recognised(source) == PROXY
+        assert config.listeners
+        assert not config.problems, path.name
+        assert not config.unread, path.name
+        for listener in config.listeners:
+            for route in listener.routes:
+                carry(config, listener, route, upgrade(route.sample, route.sample_host or "a.test", (AUTH,)))
 
 
 def _nominating() -> Request:

@@ -33,6 +33,13 @@ _QUERY = Of(Subject.QUERY)
 KEPT_QUERY: Value = Cases(((Test(_QUERY, How.EXISTS), Join((Text("?"), _QUERY))),), Text(""))
 """The query as it is, with its question mark where there is one."""
 
+_FIRST_PATH = Written(Of(Subject.RAW_PATH, original=True), PathForm.ESCAPED)
+_FIRST_QUERY = Of(Subject.QUERY, original=True)
+ORIGINAL: Value = Join(
+    (_FIRST_PATH, Cases(((Test(_FIRST_QUERY, How.EXISTS), Join((Text("?"), _FIRST_QUERY))),), Text("")))
+)
+"""The target that the client sent, as Go would send it."""
+
 _PLACEHOLDER = re.compile(r"(\{[^{}\s]+\})")
 _COMPONENT = re.compile(r"(\A|[&=])([^&=]*)")
 _PATH = "{http.request.uri.path}"

@@ -11,6 +11,7 @@ from wsprobe.lb._caddy_context import Context, End, Pass, gate_of
 from wsprobe.lb._caddy_handlers import handled
 from wsprobe.lb._caddy_labels import label_of, sample_of
 from wsprobe.lb._caddy_match import captures, matches_any
+from wsprobe.lb._caddy_rewrite import ORIGINAL
 from wsprobe.lb._caddy_tree import Tree
 from wsprobe.lb.expressions import (
     ALWAYS,
@@ -186,7 +187,7 @@ class Flattened:
         scope = replace(context.scope, known=known)
         inner = replace(context, scope=scope, errors=context.errors[1:], depth=context.depth + 1)
         restored: list[Step] = [
-            Retarget(value=Of(Subject.TARGET, original=True)),
+            Retarget(value=ORIGINAL),
             Method(value=Of(Subject.METHOD, original=True)),
         ]
         failed = way.copy(restored)
