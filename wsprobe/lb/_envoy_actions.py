@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from wsprobe.frozen import dataclass
 from wsprobe.lb._envoy_clusters import upstream
-from wsprobe.lb._envoy_hcm import STILL, UPGRADE
+from wsprobe.lb._envoy_head import STILL, UPGRADE
 from wsprobe.lb._envoy_headers import Scope, formatted, guarded, mutations
 from wsprobe.lb._envoy_match import regex
 from wsprobe.lb._envoy_proto import Reading, flag, get, number, text, under, words
@@ -56,7 +56,6 @@ class Router:
     complete: bool
     client: Value
     suppressed: bool = False
-    respects: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,249 +1,27 @@
-"""Envoy's authentication filters: what lets a request pass, and what becomes of the credential that it carries."""
+"""Envoy's other authentication filters: what lets a request pass, and what becomes of its credential."""
 
 from collections.abc import Iterator
 
-from wsprobe.frozen import dataclass
-from wsprobe.lb._envoy_headers import INLINE, Scope
-from wsprobe.lb._envoy_match import header_match, names, request_match, string
-from wsprobe.lb._envoy_proto import Reading, flag, get, share, text, under
+from wsprobe.lb._envoy_filter import Filter, Source
+from wsprobe.lb._envoy_match import header_match, names, string
+from wsprobe.lb._envoy_proto import flag, get, share, text, under
 from wsprobe.lb._yaml import Node
 from wsprobe.lb.expressions import (
     ALWAYS,
     Condition,
     How,
-    Lines,
     Not,
     Of,
     OneOf,
-    Or,
     Subject,
     Test,
-    Text,
     Undecided,
-    Value,
     both,
-    has,
+    matches,
 )
-from wsprobe.lb.model import Answer, Edit, Effect, Gate, Like, Named, Op, Opaque, Retarget, Step
-from wsprobe.parts import Line
+from wsprobe.lb.model import Answer, Edit, Effect, Gate, Like, Named, Op, Opaque, Step
 
 _RAW_PATH = Of(Subject.RAW_PATH)
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """A filter as it stands on a route: its own settings, and what the route says in their place."""
-
-    reading: Reading
-    scope: Scope
-    kind: str
-    name: str
-    node: Node
-    config: Node | None
-    override: Node | None = None
-
-    @property
-    def place(self) -> Line:
-        """Where it stands."""
-        return self.node.place
-
-
-def not_empty(value: Value) -> Condition:
-    """Whether a value says anything."""
-    return Test(value, How.REGEX, ("(?s).",))
-
-
-def appended(option: Node, value: Value) -> Iterator[Step]:
-    """One header as a mutation of its own adds it; an empty value adds nothing unless it is to be kept."""
-    name = text(option, "header", "key").lower()
-    place = (get(option, "header", "key") or option).place
-    when: Condition = not_empty(value)
-    if flag(option, "keep_empty_value"):
-        value, when = Or(value, Text("")), ALWAYS
-    joined = Op.APPEND if name in INLINE else Op.ADD
-    action = text(option, "append_action")
-    op = joined
-    if action in {"ADD_IF_ABSENT", "1"}:
-        op = Op.DEFAULT
-    elif action in {"OVERWRITE_IF_EXISTS_OR_ADD", "2"}:
-        op = Op.SET
-    elif action in {"OVERWRITE_IF_EXISTS", "3"}:
-        op, when = Op.SET, both(when, has(name))
-    yield Edit(
-        op=op, which=Named((name,)), value=value, separator=",", drop_empty=op is Op.APPEND, when=when, place=place
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A place in a request that a credential is looked for in."""
-
-    kind: str
-    name: str
-    prefix: str = ""
-
-    @property
-    def found(self) -> Condition:
-        """Whether there is one."""
-        if self.kind == "header":
-            value = Of(Subject.HEADER, self.name, lines=Lines.JOINED, separator=",")
-            return Test(value, How.CONTAINS, (self.prefix,)) if self.prefix else Test(value, How.EXISTS)
-        return Test(Of(Subject.PARAMETER if self.kind == "query" else Subject.COOKIE, self.name), How.EXISTS)
-
-    def removed(self, when: Condition, place: Line) -> Iterator[Step]:
-        """The credential taken out of the request."""
-        if self.kind == "header":
-            yield Edit(op=Op.REMOVE, which=Named((self.name,)), when=when, place=place)
-        elif self.kind == "query":
-            alone = Test(Of(Subject.QUERY), How.REGEX, (r"\A[^&]*\Z",))
-            yield Retarget(value=_RAW_PATH, when=both(when, alone), place=place)
-            rest = Undecided("", "Envoy writes the other query parameters anew")
-            yield Retarget(value=rest, when=both(when, Not(alone)), place=place)
-
-    @property
-    def header(self) -> str:
-        """The header that it stands in."""
-        return self.name.title() if self.kind == "header" else "Cookie" if self.kind == "cookie" else ""
-
-
-# jwt_authn.
-
-
-@dataclass(frozen=True, slots=True)
-class _Provider:
-    """Where a token is looked for, and what becomes of it."""
-
-    node: Node
-    sources: tuple[Source, ...]
-    forward: bool
-    place: Line
-
-    @property
-    def found(self) -> Condition:
-        return OneOf(tuple(source.found for source in self.sources))
-
-
-def _provider(node: Node) -> _Provider:
-    sources = [
-        Source("header", text(each, "name").lower(), text(each, "value_prefix")) for each in under(node, "from_headers")
-    ]
-    sources += [Source("query", each.text) for each in under(node, "from_params")]
-    sources += [Source("cookie", each.text) for each in under(node, "from_cookies")]
-    default = (Source("header", "authorization", "Bearer "), Source("query", "access_token"))
-    written = get(node, "forward")
-    return _Provider(node, tuple(sources) or default, flag(node, "forward"), (written or node).place)
-
-
-@dataclass(frozen=True, slots=True)
-class _Required:
-    """What a requirement asks for: when it is met, whose tokens are read, and whether a bad one passes too."""
-
-    passes: Condition
-    providers: tuple[_Provider, ...]
-    lenient: bool = False
-
-
-_GOOD = Undecided("", "whether the token is good is not known here")
-
-
-def _required(node: Node | None, providers: dict[str, _Provider], depth: int = 0) -> _Required:
-    """What a JwtRequirement asks for."""
-    every = tuple(providers.values())
-    missing = Not(OneOf(tuple(one.found for one in every)))
-    for name, path in (("provider_name", ()), ("provider_and_audiences", ("provider_name",))):
-        if found := get(node, name, *path):
-            one = providers.get(found.text)
-            return _Required(both(one.found, _GOOD), (one,)) if one else _Required(_GOOD, every)
-    for name in ("requires_any", "requires_all"):
-        if found := get(node, name):
-            inner = [_required(each, providers, depth + 1) for each in under(found, "requirements")]
-            return _together(inner, any_of=name == "requires_any")
-    if get(node, "allow_missing_or_failed") is not None:
-        return _Required(ALWAYS, every, lenient=True)
-    if get(node, "allow_missing") is not None:
-        return _Required(OneOf((missing, _GOOD)), every)
-    return _Required(ALWAYS, ())
-
-
-def _together(inner: list[_Required], *, any_of: bool) -> _Required:
-    """Several requirements. Beside others, one that allows a missing token reads none of its own."""
-    named = [one for one in inner if one.passes != ALWAYS and not _allows(one)]
-    providers = tuple(dict.fromkeys(provider for one in named or inner for provider in one.providers))
-    lenient = any(one.lenient for one in inner)
-    if not any_of:
-        return _Required(both(*(one.passes for one in inner)), providers, lenient)
-    if lenient:
-        return _Required(ALWAYS, providers, lenient)
-    passes = tuple(one.passes for one in named)
-    if len(named) < len(inner):
-        passes += (Not(OneOf(tuple(provider.found for provider in providers))),)
-    return _Required(OneOf(passes), providers)
-
-
-def _allows(one: _Required) -> bool:
-    return isinstance(one.passes, OneOf) and any(isinstance(each, Not) for each in one.passes.conditions)
-
-
-def jwt_authn(it: Filter) -> Iterator[Step]:
-    """Rules decide which tokens are needed; a good one is taken out of the request unless `forward` is true."""
-    found = get(it.config, "providers")
-    providers = {name: _provider(node) for name, node in (found.entries() if found else {}).items()}
-    for one in providers.values():
-        for name in _forwarded(one):
-            yield Edit(op=Op.REMOVE, which=Named((name.text.lower(),)), place=name.place)
-    named = get(it.config, "requirement_map")
-    if it.override is not None and (chosen := get(it.override, "requirement_name")):
-        yield from _jwt_rule(_required(get(named, chosen.text), providers), ALWAYS)
-        return
-    before: list[Condition] = []
-    for rule in under(it.config, "rules"):
-        match = get(rule, "match")
-        matching = request_match(match, it.reading) if match else ALWAYS
-        when = both(*(Not(one) for one in before), matching)
-        before.append(matching)
-        requires = get(rule, "requires") or get(named, text(rule, "requirement_name"))
-        yield from _jwt_rule(_required(requires, providers), when)
-    if rules := get(it.config, "filter_state_rules"):
-        it.reading.skip(rules, "depends on what filters found out about the request")
-
-
-def _jwt_rule(required: _Required, when: Condition) -> Iterator[Step]:
-    if not required.providers:
-        return
-    first = required.providers[0]
-    keeps = all(provider.forward for provider in required.providers)
-    header = next((source.header for source in first.sources if source.header), "")
-    yield Gate(
-        kind="jwt_authn",
-        header=header,
-        effect=Effect.READS if keeps else Effect.CONSUMES,
-        passes=required.passes,
-        when=when,
-        place=first.place,
-    )
-    sure = len(required.providers) == 1 and not required.lenient
-    maybe = Undecided("", "depends on which token is good")
-    for provider in required.providers:
-        for source in provider.sources:
-            taken = both(when, source.found, *(() if sure else (maybe,)))
-            if not provider.forward:
-                yield from source.removed(taken, provider.place)
-        for name in _forwarded(provider):
-            claims = Undecided("", "the filter writes here what the token says")
-            there = both(when, provider.found)
-            yield Edit(op=Op.SET, which=Named((name.text.lower(),)), value=claims, when=there, place=name.place)
-
-
-def _forwarded(provider: _Provider) -> Iterator[Node]:
-    """The headers that the filter writes what a token says into; it removes those of the client first."""
-    if payload := get(provider.node, "forward_payload_header"):
-        yield payload
-    for claim in under(provider.node, "claim_to_headers"):
-        if name := get(claim, "header_name"):
-            yield name
-
-
-# Others.
 
 
 def ext_authz(it: Filter) -> Iterator[Step]:
@@ -256,7 +34,7 @@ def ext_authz(it: Filter) -> Iterator[Step]:
     lists = ("allowed_upstream_headers", "allowed_upstream_headers_to_append")
     matchers = [(name, one) for name in lists for one in under(response, name, "patterns")]
     exact, patterns = names(one for _, one in matchers)
-    replaces = "authorization" in exact or any(Test(Text("authorization"), How.REGEX, (p,)) is None for p in patterns)
+    replaces = "authorization" in exact or any(matches(p, "authorization") is True for p in patterns)
     yield Gate(
         kind="ext_authz",
         header="Authorization",

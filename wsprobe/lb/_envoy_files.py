@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import field
 
 from wsprobe.frozen import dataclass
-from wsprobe.inspection import Problem
 from wsprobe.lb._envoy_clusters import discovered
 from wsprobe.lb._envoy_proto import Reading, get, number, text, typed, under
 from wsprobe.lb._yaml import Kind, Node, documents
@@ -134,6 +133,3 @@ def included(path: Node, reading: Reading) -> Iterator[Node]:
 def named(tables: list[Node], name: str) -> Node | None:
     """The route configuration of a name, the first where there is no name."""
     return next((each for each in tables if not name or text(each, "name") == name), None)
-
-
-__all__ = ["Found", "Problem", "file_of", "gather", "include", "included", "named"]

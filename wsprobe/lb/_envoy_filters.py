@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterable, Iterator
 
 from wsprobe.frozen import dataclass
 from wsprobe.lb import _envoy_auth as auth
-from wsprobe.lb._envoy_auth import Filter
-from wsprobe.lb._envoy_hcm import UPGRADE
-from wsprobe.lb._envoy_headers import Scope, formatted, guarded
+from wsprobe.lb import _envoy_jwt as jwt
+from wsprobe.lb._envoy_filter import Filter
+from wsprobe.lb._envoy_head import UPGRADE
+from wsprobe.lb._envoy_headers import INLINE, Scope, formatted, guarded
 from wsprobe.lb._envoy_match import header_match, names
 from wsprobe.lb._envoy_proto import Extension, Reading, extension, flag, get, number, share, text, typed, under, words
 from wsprobe.lb._yaml import Node
-from wsprobe.lb.expressions import ALWAYS, Condition, Not, Undecided, both, has
+from wsprobe.lb.expressions import ALWAYS, Condition, How, Not, Or, Test, Text, Undecided, Value, both, has
 from wsprobe.lb.model import Answer, Edit, Like, Named, Op, Opaque, Stall, Step
 from wsprobe.parts import Line
 
@@ -155,7 +156,33 @@ def mutated(mutation: Node, scope: Scope) -> Iterator[Step]:
         for each in patterns:
             yield Edit(op=Op.REMOVE, which=Like(each), place=pattern.place)
     elif appended := get(mutation, "append"):
-        yield from auth.appended(appended, formatted(text(appended, "header", "value"), scope))
+        yield from _appended(appended, formatted(text(appended, "header", "value"), scope))
+
+
+def _not_empty(value: Value) -> Condition:
+    """Whether a value says anything."""
+    return Test(value, How.REGEX, ("(?s).",))
+
+
+def _appended(option: Node, value: Value) -> Iterator[Step]:
+    """One header as a mutation of its own adds it; an empty value adds nothing unless it is to be kept."""
+    name = text(option, "header", "key").lower()
+    place = (get(option, "header", "key") or option).place
+    when: Condition = _not_empty(value)
+    if flag(option, "keep_empty_value"):
+        value, when = Or(value, Text("")), ALWAYS
+    joined = Op.APPEND if name in INLINE else Op.ADD
+    action = text(option, "append_action")
+    op = joined
+    if action in {"ADD_IF_ABSENT", "1"}:
+        op = Op.DEFAULT
+    elif action in {"OVERWRITE_IF_EXISTS_OR_ADD", "2"}:
+        op = Op.SET
+    elif action in {"OVERWRITE_IF_EXISTS", "3"}:
+        op, when = Op.SET, both(when, has(name))
+    yield Edit(
+        op=op, which=Named((name,)), value=value, separator=",", drop_empty=op is Op.APPEND, when=when, place=place
+    )
 
 
 def _buffer(it: Filter) -> Iterator[Step]:
@@ -232,7 +259,7 @@ def _dynamic_forward(it: Filter) -> Iterator[Step]:
 
 
 _FILTERS: dict[str, Callable[[Filter], Iterator[Step]]] = {
-    "jwt_authn": auth.jwt_authn,
+    "jwt_authn": jwt.jwt_authn,
     "ext_authz": auth.ext_authz,
     "oauth2": auth.oauth2,
     "basic_auth": auth.basic_auth,

@@ -6,13 +6,13 @@ those that append are added.
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from wsprobe.frozen import dataclass
 from wsprobe.lb._envoy_proto import flag, get, text, under, words
 from wsprobe.lb._yaml import Node
 from wsprobe.lb.expressions import (
     ALWAYS,
-    NEVER,
     Cases,
     Condition,
     How,
@@ -223,11 +223,4 @@ def names_in(expression: object) -> Iterator[str]:
 
 def guarded(steps: Iterable[Step], when: Condition) -> list[Step]:
     """The same steps, taken only where the condition holds."""
-    from dataclasses import replace
-
     return [replace(step, when=both(when, step.when)) for step in steps] if when != ALWAYS else list(steps)
-
-
-def combined(first: Condition, second: Condition) -> Condition:
-    """Both conditions, or never where one of them never holds."""
-    return NEVER if NEVER in (first, second) else both(first, second)

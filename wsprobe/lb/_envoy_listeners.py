@@ -9,6 +9,7 @@ from wsprobe.lb import _envoy_hcm as hcm_
 from wsprobe.lb._envoy_actions import Router, suppresses
 from wsprobe.lb._envoy_clusters import upstream
 from wsprobe.lb._envoy_files import Found, file_of, gather, included, named
+from wsprobe.lb._envoy_head import UPGRADE, upgrade_of
 from wsprobe.lb._envoy_headers import Scope
 from wsprobe.lb._envoy_proto import Extension, Reading, extension, flag, get, number, seconds, text, under, words
 from wsprobe.lb._envoy_routes import Manager, elsewhere, routes, unmatched
@@ -235,7 +236,7 @@ def _manager(hcm: Node, shared: Shared, *, lone: bool = False) -> Manager:
     listed = under(hcm, "upgrade_configs")
     upgrades = {text(each, "upgrade_type").lower(): flag(each, "enabled", default=True) for each in listed}
     own = tuple(
-        (both(hcm_.UPGRADE, hcm_.upgrade_of(text(each, "upgrade_type"))), tuple(under(each, "filters")))
+        (both(UPGRADE, upgrade_of(text(each, "upgrade_type"))), tuple(under(each, "filters")))
         for each in listed
         if under(each, "filters")
     )

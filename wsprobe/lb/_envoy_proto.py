@@ -6,7 +6,7 @@ from functools import cache
 
 from wsprobe.frozen import dataclass
 from wsprobe.inspection import Problem, Unknown
-from wsprobe.lb._yaml import Kind, Node
+from wsprobe.lb._yaml import Node
 from wsprobe.lb.expressions import ALWAYS, Condition, Undecided
 from wsprobe.lb.source import Source
 
@@ -72,12 +72,6 @@ def camel(name: str) -> str:
 def snake(name: str) -> str:
     """The name of a field as Envoy's manual writes it."""
     return re.sub("(?<=[a-z0-9])[A-Z]", lambda upper: "_" + upper[0].lower(), name)
-
-
-def data(node: Node | None) -> str | None:
-    """What a DataSource holds in the config itself; None where it stands in a file or in the environment."""
-    inline = get(node, "inline_string")
-    return inline.text if inline else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +146,3 @@ def share(node: Node | None, why: str) -> Condition | None:
     if numerator <= 0:
         return None
     return ALWAYS if numerator >= of else Undecided("", f"{why}: {numerator} of {of} requests")
-
-
-def is_mapping(node: Node | None) -> bool:
-    """Whether something is a message with fields."""
-    return node is not None and node.kind is Kind.MAPPING

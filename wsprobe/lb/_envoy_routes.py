@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from wsprobe.frozen import dataclass
 from wsprobe.lb import _envoy_actions as actions
 from wsprobe.lb import _envoy_filters as filters
-from wsprobe.lb._envoy_hcm import UPGRADE, upgrade_of
+from wsprobe.lb._envoy_head import UPGRADE, upgrade_of
 from wsprobe.lb._envoy_headers import Scope
 from wsprobe.lb._envoy_match import Domains, domain, domain_match, example, label, route_match, sample
 from wsprobe.lb._envoy_proto import Reading, flag, get, text, under, words
