@@ -18,7 +18,8 @@ from wsprobe.lb.model import Config
 from wsprobe.parts import Line, Severity
 from wsprobe.rules.config._index import Index
 from wsprobe.rules.config._intent import Intent, Level, intent_elsewhere, intents
-from wsprobe.rules.config._passage import Asked, Passage
+from wsprobe.rules.config._passage import Passage
+from wsprobe.rules.config._upgrade import Asked
 
 __all__ = ["Asked", "ConfigRule", "Intent", "Level", "Passage", "judge", "judged", "load", "names", "survey", "text"]
 

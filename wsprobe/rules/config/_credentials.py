@@ -4,7 +4,8 @@ from wsprobe.lb.expressions import Of, Subject
 from wsprobe.lb.model import Edit, Effect, Gate, Op
 from wsprobe.parts import Line, Severity
 from wsprobe.rules.config._intent import Intent, Level
-from wsprobe.rules.config._passage import Passage, followed
+from wsprobe.rules.config._made import followed
+from wsprobe.rules.config._passage import Passage
 
 _ELSEWHERE = frozenset({Subject.PARAMETER, Subject.QUERY, Subject.COOKIE})
 """Where a browser, which cannot set Authorization on a WebSocket, puts a token instead."""
@@ -12,7 +13,7 @@ _ELSEWHERE = frozenset({Subject.PARAMETER, Subject.QUERY, Subject.COOKIE})
 
 def elsewhere(passage: Passage, edit: Edit | None, name: str) -> str | None:
     """What other part of the request a line makes a credential from, in words; None where it does not."""
-    made = [part for part in followed(passage, edit.value if edit else None) if isinstance(part, Of)]
+    made = [part for part in followed(passage.steps, edit.value if edit else None) if isinstance(part, Of)]
     if any(part.subject is Subject.HEADER and part.name.lower() == name.lower() for part in made):
         return None
     headers = [f"header {part.name}" for part in made if part.subject is Subject.HEADER]

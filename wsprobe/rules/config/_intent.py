@@ -15,7 +15,8 @@ from wsprobe.inspection import Handling
 from wsprobe.lb.expressions import All, Condition, How, Of, OneOf, Subject, Test
 from wsprobe.lb.model import Edit, Named, Op
 from wsprobe.patterns import lazy
-from wsprobe.rules.config._passage import HANDSHAKE, Passage
+from wsprobe.rules.config._passage import Passage
+from wsprobe.rules.config._upgrade import HANDSHAKE
 
 
 class Level(IntEnum):

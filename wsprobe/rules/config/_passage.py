@@ -8,7 +8,6 @@ their own.
 from collections.abc import Iterator
 from dataclasses import field, replace
 from functools import cached_property
-from typing import TypeVar
 
 from wsprobe.credentials import is_secret_name
 from wsprobe.frozen import dataclass
@@ -16,7 +15,6 @@ from wsprobe.inspection import Change, Handling, HeaderEdit, Prediction, Timeout
 from wsprobe.lb.expressions import ALWAYS, NEVER, How, Of, Subject, Test, holds
 from wsprobe.lb.model import (
     Answer,
-    Assign,
     Config,
     Edit,
     Gate,
@@ -28,27 +26,12 @@ from wsprobe.lb.model import (
     Stall,
     Step,
 )
-from wsprobe.lb.predict import Request, Run, carry, predict, steps_of, upgrade
+from wsprobe.lb.predict import Request, Run, carry, predict, steps_of
 from wsprobe.parts import Header, Line
 from wsprobe.patterns import lazy
 from wsprobe.rules.config._index import Index
-
-HOST = "app.example.com"
-
-CARRIED: tuple[Header, ...] = (
-    ("Origin", f"https://{HOST}"),
-    ("Authorization", "Bearer canary-of-authorization"),
-    ("Cookie", "session=canary-of-cookie"),
-    ("X-Api-Key", "canary-of-api-key"),
-    ("X-Auth-Token", "canary-of-auth-token"),
-    ("Sec-WebSocket-Protocol", "chat"),
-    ("Sec-WebSocket-Extensions", "permessage-deflate"),
-    ("X-Request-Id", "canary-of-request-id"),
-    ("X-Wsprobe-Canary", "canary"),
-)
-"""What the upgrade carries beside what every upgrade does."""
-
-HANDSHAKE = ("Sec-WebSocket-Key", "Sec-WebSocket-Version", "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions")
+from wsprobe.rules.config._made import made_of, parts
+from wsprobe.rules.config._upgrade import ONLY_UPGRADES, Asked, asking, opened
 
 _PATHS = frozenset({Subject.PATH, Subject.RAW_PATH, Subject.TARGET, Subject.VARIABLE})
 _UPSTREAM_APART = frozenset({"envoy", "haproxy", "traefik"})
@@ -57,21 +40,6 @@ _UPSTREAM_APART = frozenset({"envoy", "haproxy", "traefik"})
 _BEGINNINGS = frozenset({How.PREFIX, How.EQUALS, How.REGEX})
 _BEGINNING = lazy(r"\^?(/[\w./-]*)")
 _MOST_TARGETS = 16
-_ONLY_UPGRADES = frozenset({"upgrade", "connection", *(name.lower() for name in HANDSHAKE)})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What the user told beside the configs.
-
-    `ping` is the interval of pings in seconds, `token` how many octets the largest credential has, `headers` are names
-    of headers that clients send, `paths` request targets that are known to be asked for a WebSocket.
-    """
-
-    ping: float | None = None
-    token: int | None = None
-    headers: tuple[str, ...] = ()
-    paths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +57,7 @@ class Passage:
         """The listener without its routes, with every authentication and every limit open."""
         # What a proxy answers by default before it chooses a route is about malformed requests, and this is none.
         steps = tuple(step for step in self.listener.steps if step.place or not isinstance(step, Answer))
-        return replace(_open(replace(self.listener, steps=steps)), binds=(), routes=())
+        return replace(opened(replace(self.listener, steps=steps)), binds=(), routes=())
 
     @cached_property
     def request(self) -> Request:
@@ -102,23 +70,23 @@ class Passage:
         if self.entered is None:
             return self.carried(self.request)
         run = replace(self.entered.copy(), choosing=False)
-        return run.finish(self.config, self._around, _open(self.route))
+        return run.finish(self.config, self._around, opened(self.route))
 
     def carried(self, request: Request) -> Prediction:
         """What becomes of another request on this route, if every authentication lets it pass."""
-        return carry(self.config, self._around, _open(self.route), request)
+        return carry(self.config, self._around, opened(self.route), request)
 
     @cached_property
     def _around(self) -> Listener:
         """The listener, with other routes only where this one hands requests over."""
         if not any(isinstance(step, Reroute) for step in self.route.steps):
             return self.entry
-        return replace(self.entry, routes=tuple(map(_open, self.listener.routes)))
+        return replace(self.entry, routes=tuple(map(opened, self.listener.routes)))
 
     @cached_property
     def plain(self) -> Prediction:
         """What becomes of the same request without what asks for an upgrade."""
-        headers = tuple(header for header in self.request.headers if header[0].lower() not in _ONLY_UPGRADES)
+        headers = tuple(header for header in self.request.headers if header[0].lower() not in ONLY_UPGRADES)
         return self.carried(replace(self.request, headers=headers))
 
     @cached_property
@@ -132,7 +100,7 @@ class Passage:
                 return self.prediction
             if run is None or holds(route.match, run) is not False:
                 break
-        listener = replace(self.entry, routes=tuple(map(_open, routes)))
+        listener = replace(self.entry, routes=tuple(map(opened, routes)))
         return predict(replace(self.config, listeners=(listener,)), self.request)
 
     @cached_property
@@ -148,7 +116,7 @@ class Passage:
             return False
         if not any(isinstance(step, Only) for step in self.route.steps):
             return True
-        alone = replace(self.entry, routes=(_open(self.route),))
+        alone = replace(self.entry, routes=(opened(self.route),))
         return predict(replace(self.config, listeners=(alone,)), self.request).route == self.route.label
 
     @property
@@ -218,7 +186,7 @@ class Passage:
         stalls = [step for step in self.steps if isinstance(step, Stall)]
         if not stalls:
             return None
-        found = carry(self.config, _open(self.listener, holding=True), _open(self.route, holding=True), self.request)
+        found = carry(self.config, opened(self.listener, holding=True), opened(self.route, holding=True), self.request)
         return next((step for step in stalls if found.request is None and step.why == found.why), None)
 
     @property
@@ -311,80 +279,10 @@ class Passage:
         return sorted(found, key=lambda each: each.seconds or 0)
 
 
-def asking(listener: Listener, route: Route, asked: Asked) -> Request:
-    """The upgrade of a client that was sent to a route."""
-    given = {"host", *_ONLY_UPGRADES, *(name.lower() for name, _ in CARRIED)}
-    more = tuple((name, "canary") for name in asked.headers if name.lower() not in given)
-    target = route.sample if route.sample.startswith("/") else "/"  # a named location is no target
-    made = upgrade(target, route.sample_host or HOST, (*CARRIED, *more))
-    bind = next((bind for bind in sorted(listener.binds, key=lambda bind: not bind.tls)), None)
-    scheme = None if bind is None else "https" if bind.tls else "http"
-    return replace(made, scheme=scheme, port=bind.port if bind else None)
-
-
 def credentials(passage: Passage) -> list[str]:
     """The headers of the upgrade that say who the client is."""
     names = dict.fromkeys(name for name, _ in passage.request.headers)
     return [name for name in names if is_secret_name(name) and not name.lower().startswith("sec-websocket-")]
-
-
-def listed(words: list[str]) -> str:
-    """Words as people list them: `one, two and three`."""
-    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
-
-
-def parts(value: object) -> Iterator[object]:
-    """A value or a condition, and all that it is made of."""
-    yield value
-    for name in ("parts", "conditions", "cases", "value", "condition", "first", "second", "default", "of"):
-        inner = getattr(value, name, None)
-        for each in inner if isinstance(inner, tuple) else (inner,):
-            for one in each if isinstance(each, tuple) else (each,):
-                if one is not None:
-                    yield from parts(one)
-
-
-def followed(passage: Passage, value: object) -> Iterator[object]:
-    """A value and all that it is made of, through the variables that steps of the route assign."""
-    assigned = {step.name: step.value for step in passage.steps if isinstance(step, Assign)}
-    seen: set[str] = set()
-    left = [value]
-    while left:
-        for part in parts(left.pop()):
-            yield part
-            if isinstance(part, Of) and part.subject is Subject.VARIABLE and part.name not in seen:
-                seen.add(part.name)
-                left.append(assigned.get(part.name))
-
-
-def made_of(value: object) -> set[Subject]:
-    """The parts of the request that a value is made of."""
-    return {each.subject for each in parts(value) if isinstance(each, Of)}
-
-
-_Way = TypeVar("_Way", Listener, Route)
-
-
-def _open(way: _Way, *, holding: bool = False) -> _Way:
-    """A listener or a route without size limits, authentications and the answers that they give.
-
-    What holds a request back for ever stays where `holding`.
-    """
-    gates = {step.place for step in way.steps if isinstance(step, Gate) and step.place}
-    if not way.limits and not any(isinstance(step, Gate | Stall) for step in way.steps):
-        return way
-    return replace(way, steps=tuple(step for step in way.steps if not _shuts(step, gates, holding)), limits=())
-
-
-def _shuts(step: Step, gates: set[Line], holding: bool) -> bool:  # noqa: FBT001  as above
-    match step:
-        case Gate():
-            return True
-        case Answer():
-            return step.place in gates
-        case Stall():
-            return not holding
-    return False
 
 
 def _by_name(headers: tuple[Header, ...]) -> dict[str, list[str]]:

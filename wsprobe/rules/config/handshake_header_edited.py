@@ -44,7 +44,7 @@ from wsprobe.lb.model import Edit, Every, Named
 from wsprobe.parts import Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
 from wsprobe.rules.config._pages import REQUEST_HEADERS
-from wsprobe.rules.config._passage import HANDSHAKE
+from wsprobe.rules.config._upgrade import HANDSHAKE
 
 RULE = ConfigRule(__name__, REQUEST_HEADERS)
 

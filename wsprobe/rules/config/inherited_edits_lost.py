@@ -33,8 +33,8 @@ from wsprobe.inspection import ConfigFinding, Handling
 from wsprobe.lb.model import Lost, Named
 from wsprobe.parts import Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
+from wsprobe.rules.config._made import listed
 from wsprobe.rules.config._pages import NGINX_PROXY
-from wsprobe.rules.config._passage import listed
 
 RULE = ConfigRule(__name__, {"nginx": f"{NGINX_PROXY}#proxy_set_header"})
 

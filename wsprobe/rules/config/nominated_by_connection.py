@@ -27,8 +27,8 @@ from wsprobe.inspection import ConfigFinding
 from wsprobe.lb.expressions import Of
 from wsprobe.parts import Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
+from wsprobe.rules.config._made import followed, listed
 from wsprobe.rules.config._pages import REQUEST_HEADERS
-from wsprobe.rules.config._passage import followed, listed
 
 RULE = ConfigRule(__name__, REQUEST_HEADERS)
 
@@ -54,7 +54,9 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
             header=next((token for token in named if is_secret_name(token)), named[0]),
             fix="Let Connection say upgrade and nothing else.",
         )
-    elif any(isinstance(part, Of) and part.name.lower() == "connection" for part in followed(passage, last.value)):
+    elif any(
+        isinstance(part, Of) and part.name.lower() == "connection" for part in followed(passage.steps, last.value)
+    ):
         yield RULE.finding(
             passage,
             "Connection of the client is passed on as it came: a header that it names is deleted by the next hop "

@@ -27,8 +27,8 @@ from wsprobe.inspection import ConfigFinding
 from wsprobe.lb.model import Every, Op
 from wsprobe.parts import Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
+from wsprobe.rules.config._made import listed
 from wsprobe.rules.config._pages import NGINX_PROXY, REQUEST_HEADERS
-from wsprobe.rules.config._passage import listed
 
 RULE = ConfigRule(__name__, {**REQUEST_HEADERS, "nginx": f"{NGINX_PROXY}#proxy_pass_request_headers"})
 
