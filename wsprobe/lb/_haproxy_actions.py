@@ -180,7 +180,7 @@ def _set_target(rule: Rule) -> Iterator[Step]:
     value = rule.value(0)
     made: dict[str, Value] = {
         "set-path": Join((value, WITH_QUERY)),
-        "set-query": Join((Cases(((HAS_PATH, PATH),)), Text("?"), value)),
+        "set-query": Join((PATH, Text("?"), value)),
     }
     yield Retarget(value=made.get(rule.action, value), when=rule.when, place=rule.place)
 

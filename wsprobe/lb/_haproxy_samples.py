@@ -87,7 +87,7 @@ def _shown(text: str) -> str:
 # Fetch methods (7.3.2 to 7.3.6).
 
 PATH = Of(Subject.RAW_PATH)
-HAS_PATH = Not(Test(Of(Subject.TARGET), How.EQUALS, ("*",)))
+HAS_PATH = Not(Test(Of(Subject.TARGET), How.PREFIX, ("*",)))
 _PATH = Cases(((HAS_PATH, PATH),))
 _AUTHORITY = Of(Subject.AUTHORITY)
 _TARGET = Of(Subject.TARGET)
