@@ -242,6 +242,13 @@ def test_a_variable_of_the_environment_is_not_known() -> None:
     assert "$TOKEN" in unknown.why
 
 
+def test_a_default_of_the_environment_is_taken_and_told() -> None:
+    read = config(site("reverse_proxy app:1 {\nheader_up X {$TOKEN:abc}z\n}"))
+    assert sent(predict(read, asked()), "X") == ["abcz"]
+    [told_of] = read.unread
+    assert (told_of.what, told_of.place and (told_of.place.line, told_of.place.column)) == ("{$TOKEN}", (3, 13))
+
+
 # Versions.
 
 

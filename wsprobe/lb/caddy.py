@@ -85,6 +85,10 @@ def read(source: Source, version: str | None = None) -> Config:
         file = parse(source)
         tree = adapted(file, numbers, report, source.at(1))
         files, problems = file.files, tuple(file.problems)
+        for word in file.defaulted:
+            report.unknown(
+                f"{{${word.text}}}", "a variable of the proxy's environment: its default is taken", word.place
+            )
     return Config(
         kind=NAME,
         path=source.path,
