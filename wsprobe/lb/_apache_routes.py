@@ -123,6 +123,12 @@ def _sample(pattern: str) -> str:
     return text if text.startswith("/") else f"/{text}"
 
 
+def _below(path: str) -> str:
+    """A path that a ProxyPass of this one takes."""
+    inner = f"{path}x" if path.endswith("/") else path
+    return inner if inner.startswith("/") else f"/{inner}"
+
+
 def _proxied_rule(rule: Rule, at: Context, match: Condition) -> Route:
     literal = re.split(r"[$%]", rule.target)[0]
     scheme = proxy.url_parts(literal)[0]
@@ -187,9 +193,7 @@ def _passed(found: proxy.Pass, at: Context, section: Section | None) -> Route:
     )
     own = Test(PATH, How.REGEX, (found.path,)) if found.pattern else proxy.under(found.path)
     wanted = all_of(at.guard, _asked(section), own, Not(Test(env("no-proxy"), How.EXISTS)))
-    sample = (
-        _sample(found.path) if found.pattern else found.path.rstrip("/") + ("/x" if found.path.endswith("/") else "")
-    )
+    sample = _sample(found.path) if found.pattern else _below(found.path)
     if found.excluded:
         return replace(_answered(at, node, wanted, None, sample), label=f"{label} !")
     if name := undefined(found.url):
@@ -204,7 +208,7 @@ def _passed(found: proxy.Pass, at: Context, section: Section | None) -> Route:
         path=path,
         query=at.query,
         base=None if found.pattern else found.path,
-        sample=sample or "/",
+        sample=sample,
         first=refused,
         late=[] if found.pattern else _glued(found, path),
         raw=found.raw,
@@ -272,7 +276,7 @@ def _of_redirects(at: Context) -> list[Route]:
             continue
         pattern = node.name == "redirectmatch"
         own = Test(PATH, How.REGEX, (args[0],)) if pattern else proxy.under(args[0])
-        sample = _sample(args[0]) if pattern else args[0]
+        sample = _sample(args[0]) if pattern else _below(args[0])
         made.append(_answered(at, node, all_of(at.guard, own), status_of(node), sample))
     return made
 
