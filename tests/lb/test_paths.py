@@ -17,6 +17,8 @@ from wsprobe.lb._paths import PathForm, written
         pytest.param(PathForm.ESCAPED, '/a%2F"', "/a/%22", id="written anew as a whole"),
         pytest.param(PathForm.ESCAPED, "/\xe9", "/%E9", id="an octet that is not ASCII"),
         pytest.param(PathForm.QUOTED, "/100% é", "/100%25%20%C3%A9", id="a decoded path"),
+        pytest.param(PathForm.RESOLVED, "/%e9%C3%A9", "/\udce9é", id="octets that are no text beside some that are"),
+        pytest.param(PathForm.QUOTED, "/\udce9é", "/%E9%C3%A9", id="octets that are no text"),
         pytest.param(PathForm.CLEAN, "//a/./b/../c//", "/a/c/", id="the slash at the end stays"),
         pytest.param(PathForm.CLEAN, "/a/..", "/", id="up to the root"),
     ],

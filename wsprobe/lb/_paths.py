@@ -26,7 +26,8 @@ class PathForm(StrEnum):
     UNRESERVED resolves the escapes of unreserved characters, UNLESS_RESERVED those of all but reserved ones, DECODED
     all of them. ESCAPED escapes what a path cannot hold, if it holds such a thing. ENCODED is the way back from
     DECODED, where a percent sign is escaped as well, QUOTED one that escapes also `!'()*[]`, and QUERY the way to a
-    value of a query. CLEAN resolves dot segments and merges slashes, WITHOUT_DOTS resolves dot segments only.
+    value of a query. RESOLVED is DECODED where octets that are no UTF-8 are kept apart from characters, for QUOTED to
+    find them again. CLEAN resolves dot segments and merges slashes, WITHOUT_DOTS resolves dot segments only.
     STRICT escapes whatever RFC 2396 gives no place in a path, brackets and percent signs too; it is the way back from
     OCTETS, which resolves all escapes and makes a character of each octet. FOLDED is CLEAN, but a path that ends in a
     dot segment is a folder. CANONICAL is what browsers make of a path:
@@ -37,6 +38,7 @@ class PathForm(StrEnum):
     UNRESERVED = "escapes of unreserved characters resolved"
     UNLESS_RESERVED = "escapes resolved, unless of reserved characters"
     DECODED = "escapes resolved"
+    RESOLVED = "escapes resolved, octets that are no text kept apart"
     ESCAPED = "what a path cannot hold escaped"
     ENCODED = "what is decoded, escaped again"
     QUOTED = "what is decoded, escaped again with all marks"
@@ -85,7 +87,7 @@ def _escaped(path: str) -> str:
 
 
 def _quoted(path: str) -> str:
-    return quote_from_bytes(path.encode(), safe=_KEPT)
+    return quote_from_bytes(path.encode("utf-8", "surrogateescape"), safe=_KEPT)
 
 
 def _encoded(path: str) -> str:
@@ -127,6 +129,7 @@ _FORMS: dict[PathForm, Callable[[str], str]] = {
     PathForm.UNRESERVED: _resolving(lambda octet: octet in _UNRESERVED),
     PathForm.UNLESS_RESERVED: _resolving(lambda octet: octet not in _RESERVED, shown=False),
     PathForm.DECODED: _resolving(lambda _: True),
+    PathForm.RESOLVED: _resolving(lambda _: True, shown=False),
     PathForm.ESCAPED: _escaped,
     PathForm.ENCODED: _encoded,
     PathForm.QUOTED: _quoted,

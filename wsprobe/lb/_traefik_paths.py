@@ -14,6 +14,7 @@ from wsprobe.lb.expressions import (
     Join,
     Not,
     Of,
+    OneOf,
     Subject,
     Substituted,
     Test,
@@ -27,7 +28,7 @@ from wsprobe.lb.expressions import (
 from wsprobe.lb.model import Answer, Assign, Edit, Named, Op, Retarget
 from wsprobe.parts import Line
 
-_DECODED = Written(RAW_PATH, PathForm.DECODED)
+_DECODED = Written(RAW_PATH, PathForm.RESOLVED)
 _GET = Test(Of(Subject.METHOD), How.EQUALS, ("GET",))
 _REFERENCE = re.compile(r"\$(?:\$|\{(\w+)\}|(\w+))")
 _NO_ESCAPE = "%(?![0-9A-Fa-f]{2})"
@@ -36,6 +37,7 @@ _RAW = r"[^A-Za-z0-9\-._~$&+,/:;=@%]|%(?:[0-9A-F]?[a-f]|24|26|2[B-F]|3[0-9ABD]|4
 # Go replaces nothing where nothing is found right behind what it has replaced.
 _NOT_ABUTTING = r"(?:(?<=\G[\s\S]+)|(?<![\s\S]))"
 _UNCLEAN = r"//|/\.\.?(?:/|$)"
+_KEPT = "raw path"
 _CHANGED = "changed path"
 _PORTS = {"https": "443", "http": "80"}
 
@@ -78,7 +80,8 @@ def add_prefix(setting: Setting, chain: Chain) -> None:
     whole: Value = Join((Text(_octets(prefix)), RAW_PATH))
     if written(PathForm.QUOTED, prefix) != prefix:
         quoted = Written(Join((Text(prefix), _DECODED)), PathForm.QUOTED)
-        whole = quoted if "%" in prefix else Cases(((Test(RAW_PATH, How.REGEX, (_RAW,)), whole),), quoted)
+        raw = OneOf((Test(Of(Subject.VARIABLE, _KEPT), How.EXISTS), Test(RAW_PATH, How.REGEX, (_RAW,))))
+        whole = quoted if "%" in prefix else Cases(((raw, whole),), quoted)
     chain.steps.append(Retarget(value=with_query(whole), place=_at(setting, "prefix")))
 
 
@@ -109,11 +112,12 @@ def strip_prefix_regex(setting: Setting, chain: Chain) -> None:
     """Takes away what the first pattern finds at the beginning of the path."""
     chain.unknown_fields(setting, ("regex",))
     told, left = [], []
+    shown = Written(RAW_PATH, PathForm.DECODED)
     for text in setting.texts("regex"):
         _checked(setting, text.strip())
         begins = rf"(?a)\A(?:{text.strip()})(?<=[\s\S])"
         when = Test(_DECODED, How.REGEX, (begins,))
-        told.append((when, Substituted(_DECODED, rf"(?a)\A({text.strip()})[\s\S]*\Z", r"\1")))
+        told.append((when, Substituted(shown, rf"(?a)\A({text.strip()})[\s\S]*\Z", r"\1")))
         decoded = Written(_rooted(Substituted(_DECODED, begins, "")), PathForm.QUOTED)
         same = Test(RAW_PATH, How.REGEX, (rf"{begins}(?!%2F)",))
         rest = _rooted(Substituted(RAW_PATH, begins, ""))
@@ -128,6 +132,7 @@ def _stripped(setting: Setting, chain: Chain, told: Cases, left: Cases, option: 
     chain.steps.append(Retarget(value=left, place=place))
     changed = Test(Of(Subject.VARIABLE, _CHANGED), How.EXISTS)
     chain.steps.append(Retarget(value=with_query(ESCAPED_PATH), when=changed))
+    chain.steps.append(Assign(name=_KEPT, value=Cases(()), when=changed))
     unclean = both(changed, Test(RAW_PATH, How.REGEX, (_UNCLEAN,)))
     why = f"what {setting.name} leaves of the path is not clean"
     chain.steps.append(Answer(status=400, why=why, when=unclean, place=place))
@@ -142,6 +147,7 @@ def replace_path(setting: Setting, chain: Chain) -> None:
         chain.steps.append(Answer(status=500, why="replacePath has an escape that is none", place=place))
     chain.steps.append(Edit(op=Op.ADD, which=Named(("X-Replaced-Path",)), value=RAW_PATH, place=place))
     chain.steps.append(Retarget(value=with_query(Text(_octets(path))), place=place))
+    chain.steps.append(Assign(name=_KEPT, value=Text(path)))
 
 
 def replace_path_regex(setting: Setting, chain: Chain) -> None:
@@ -161,6 +167,7 @@ def replace_path_regex(setting: Setting, chain: Chain) -> None:
             Answer(status=500, why="replacePathRegex makes an escape that is none", when=broken, place=place),
             Answer(status=400, why="replacePathRegex makes a path that is not clean", when=unclean, place=place),
             Edit(op=Op.ADD, which=Named(("X-Replaced-Path",)), value=RAW_PATH, when=when, place=place),
+            Assign(name=_KEPT, value=Cases(()), when=when),
             Retarget(value=with_query(Written(changed, PathForm.ESCAPED)), when=when, place=place),
         )
     )

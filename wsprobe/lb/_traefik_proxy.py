@@ -146,7 +146,6 @@ def entering(entry: Entry, *, tls: bool) -> Iterator[Step]:
     yield from _refusals()
     yield from _aliases(entry)
     yield from _target(entry)
-    yield from _encoded(entry)
     trusted = _trusted(entry)
     if trusted != ALWAYS:
         yield Edit(op=Op.REMOVE, which=Like(MANAGED), when=ALWAYS if trusted == NEVER else Not(trusted))
@@ -228,7 +227,8 @@ def denied(setting: Setting, *, default: bool) -> Iterator[Step]:
         yield Answer(status=400, why=why, when=Test(ESCAPED_PATH, How.REGEX, (pattern,)), place=setting.place)
 
 
-def _encoded(entry: Entry) -> Iterator[Step]:
+def encoded(entry: Entry) -> Iterator[Step]:
+    """What an entry point refuses once a router has been chosen."""
     setting = entry.option("http", "encodedCharacters")
     if setting:
         yield from denied(setting, default=True)

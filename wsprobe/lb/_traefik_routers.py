@@ -11,7 +11,7 @@ from wsprobe.lb._traefik_chain import Chain, DisabledError
 from wsprobe.lb._traefik_matchers import HOST, Rule, RuleError
 from wsprobe.lb._traefik_middlewares import Scope, build
 from wsprobe.lb._traefik_paths import redirection
-from wsprobe.lb._traefik_proxy import Entry, entering, limits
+from wsprobe.lb._traefik_proxy import Entry, encoded, entering, limits
 from wsprobe.lb._traefik_rule import UNKNOWN, parsed
 from wsprobe.lb._traefik_tree import Setting
 from wsprobe.lb.expressions import Condition, How, Not, OneOf, Test, Undecided, both
@@ -211,6 +211,7 @@ class Reading:
         named = router.setting.get("service")
         if named is None or not named.text:
             raise DisabledError("it has no service", router.setting.place)
+        chain.steps.extend(encoded(entry))
         shared = entry.setting.words("http", "middlewares") if entry.setting else []
         build(shared, "file", self.scope, chain)
         build(router.setting.words("middlewares"), router.provider, self.scope, chain)
