@@ -157,6 +157,11 @@ def test_maps_that_ask_each_other_are_unknown() -> None:
     assert [each.what for each in sent(text).unknown] == ["X"]
 
 
+def test_a_chain_of_maps_without_end_is_unknown() -> None:
+    maps = "".join(f"map $v{number + 1} $v{number} {{ default $v{number + 1}; }}" for number in range(3000))
+    assert [each.what for each in sent(maps + inside("proxy_set_header X $v0;")).unknown] == ["X"]
+
+
 def test_a_variable_that_nothing_defines_is_unknown() -> None:
     found = sent(inside("proxy_set_header Connection $connection_upgrade;"))
     assert [(each.what, each.why) for each in found.unknown] == [

@@ -222,14 +222,14 @@ class Rewriting:
             why = f"whether {' '.join(words)} holds depends on the files of the machine"
             return Undecided(" ".join(words), why), "", None
         if not words or not words[0].startswith("$") or len(words) not in {1, 3}:
-            return Undecided(" ".join(words), "this condition is not understood"), "", None
+            return Undecided("if", "this condition is not understood"), "", None
         value = Or(self.value(words[0]), TEXT_EMPTY)
         if len(words) == 1:
             return Not(Test(value, How.EQUALS, ("", "0"))), "", None
         operator, text = words[1].removeprefix("!"), words[2]
         negated = words[1].startswith("!")
         if operator not in _OPERATORS:
-            return Undecided(" ".join(words), f"the operator {words[1]} is not known"), "", None
+            return Undecided("if", f"the operator {words[1]} is not known"), "", None
         how, ignore_case = _OPERATORS[operator]
         if how is How.EQUALS and names_in(text):
             # Two values are the same where the second repeats the first.

@@ -33,6 +33,7 @@ from wsprobe.lb.expressions import (
 from wsprobe.patterns import lazy
 
 _VARIABLE = lazy(r"\$(?:([1-9])|\{([A-Za-z0-9_]+)\}|([A-Za-z0-9_]+))")
+_MAX_MAPS = 20
 _MAX_COST = 200_000
 """How many tests a map, with those that it asks, may cost."""
 
@@ -253,6 +254,8 @@ class Values:
     def _map(self, name: str, around: Around) -> Value:
         if name in self._open:
             return Undecided(f"${name}", f"the map of ${name} asks itself")
+        if len(self._open) > _MAX_MAPS:
+            return Undecided(f"${name}", f"more than {_MAX_MAPS} maps ask each other")
         key = (name, around.original, around.underscores, around.path is PATH)
         if key not in self._compiled:
             self._open.add(name)
