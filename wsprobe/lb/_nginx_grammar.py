@@ -30,7 +30,7 @@ _TOKEN = lazy(
 _ESCAPED = lazy(r"""\\(["'\\trn])""")
 _ESCAPES = {"t": "\t", "r": "\r", "n": "\n"}
 _AFTER_QUOTE = frozenset(" \t\r\n;{)")
-_LUA = lazy(r"""--\[=*\[|--[^\n]*|\[=*\[|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|[{}]""", re.DOTALL)
+_LUA = lazy(r"""--\[=*\[|--[^\n]*|\[=*\[|"(?:[^"\\\n]|\\.)*+"?|'(?:[^'\\\n]|\\.)*+'?|[{}]""", re.DOTALL)
 BENIGN = lazy(r"(?:^|/)(?:mime\.types|(?:fastcgi|uwsgi|scgi)[\w.]*|koi-\w+|win-utf)\Z")
 """Files that come with nginx, often lie elsewhere, and say nothing about an upgrade."""
 _LUA_BLOCK = "_by_lua_block"

@@ -21,6 +21,7 @@ from wsprobe.lb.expressions import (
     Not,
     Of,
     OneOf,
+    Or,
     Subject,
     Substituted,
     Test,
@@ -231,8 +232,11 @@ class Passing:
         return Cases(((unix, Text("localhost")),), host)
 
     def _port(self) -> Value:
-        found = re.match(r"(?:\[[^\]]*\]|[^:\[]*):(\d+)\Z", self.to.host)
-        return Text(found[1] if found else _PORTS.get(self.to.scheme, ""))
+        to = self.to
+        url = self.values.value(self.directive.arg(0), self.around) if to.variable else Text(f"x://{to.host}")
+        secure = Test(url, How.PREFIX, ("https", "grpcs"), ignore_case=True)
+        usual = Cases(((secure, Text("443")),), Text(_PORTS.get(to.scheme, "80")))
+        return Or(Captured(url, r"\A\w+://(?:\[[^\]]*\]|[^/?:\[]*):(\d+)", "1"), usual)
 
     def _hostless(self) -> Iterator[Step]:
         """A 500 where the variables of proxy_pass make no URL, say since a `break` came before them."""

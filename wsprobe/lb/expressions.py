@@ -329,9 +329,7 @@ def evaluate(value: Value | None, view: View) -> str | Unsure | None:  # noqa: C
         case Of():
             return _part(value, view)
         case Join():
-            parts = [evaluate(part, view) for part in value.parts]
-            unsure = next((part for part in parts if isinstance(part, Unsure)), None)
-            return unsure or "".join(str(part or "") for part in parts)
+            return _joined(value, view)
         case Cases():
             return _case(value, view)
         case Or():
@@ -369,6 +367,20 @@ def _piece(value: Piece, text: str) -> str | None:
         parts = [part for part in parts if part]
     at = value.number - 1 if value.number > 0 else len(parts) + value.number
     return parts[at] if 0 <= at < len(parts) else None
+
+
+_MAX_TEXT = 1 << 20
+
+
+def _joined(value: Join, view: View) -> str | Unsure:
+    parts = [evaluate(part, view) for part in value.parts]
+    unsure = next((part for part in parts if isinstance(part, Unsure)), None)
+    return unsure or _bounded("".join(str(part or "") for part in parts))
+
+
+def _bounded(text: str) -> str | Unsure:
+    """A text, unless it is longer than any head: a variable that is made of itself doubles with each step."""
+    return text if len(text) <= _MAX_TEXT else Unsure(f"it has more than {_MAX_TEXT} characters")
 
 
 def _part(value: Of, view: View) -> str | Unsure | None:
@@ -626,7 +638,7 @@ def substitute(
     r"""A text with what a pattern finds replaced, once or everywhere; `\1` in the replacement is its first group."""
     count = 0 if every else 1
     found = _searched("sub", pattern, text, ignore_case=ignore_case, repl=replacement, count=count)
-    return found if isinstance(found, Unsure) else str(found)
+    return found if isinstance(found, Unsure) else _bounded(str(found))
 
 
 def _searched(does: str, pattern: str, text: str, *, ignore_case: bool, **more: Any) -> Any:  # noqa: ANN401
