@@ -163,7 +163,7 @@ APACHE: dict[str, Expected] = {
     "upstream-down.conf": ELSEWHERE,
     "upstream-hang.conf": ("timer-without-effect", "timeout=2"),
     "upstream-plain-to-tls.conf": ELSEWHERE,
-    "upstream-tls-no-engine.conf": ELSEWHERE,
+    "upstream-tls-no-engine.conf": ("upgrade-not-passed", "ProxyPass / wss://127.0.0.1:19443/"),
     "upstream-tls-nopeername.conf": SILENT,
     "upstream-tls-ok.conf": SILENT,
     "upstream-tls-to-plain.conf": ELSEWHERE,

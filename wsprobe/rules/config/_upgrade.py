@@ -65,10 +65,10 @@ def opened(way: _Way, *, holding: bool = False) -> _Way:
     gates = {step.place for step in way.steps if isinstance(step, Gate) and step.place}
     if not way.limits and not any(isinstance(step, Gate | Stall) for step in way.steps):
         return way
-    return replace(way, steps=tuple(step for step in way.steps if not _shuts(step, gates, holding)), limits=())
+    return replace(way, steps=tuple(step for step in way.steps if not _shuts(step, gates, holding=holding)), limits=())
 
 
-def _shuts(step: Step, gates: set[Line], holding: bool) -> bool:  # noqa: FBT001  as above
+def _shuts(step: Step, gates: set[Line], *, holding: bool) -> bool:
     match step:
         case Gate():
             return True

@@ -45,7 +45,8 @@ Good (haproxy):
 from collections.abc import Iterator
 
 from wsprobe.inspection import ConfigFinding, Handling
-from wsprobe.lb.model import Spoil
+from wsprobe.lb.expressions import ALWAYS
+from wsprobe.lb.model import Answer, Spoil
 from wsprobe.parts import Line, Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
 from wsprobe.rules.config._pages import APACHE, CADDY_PROXY, ENVOY_UPGRADES, HAPROXY, NGINX_WEBSOCKET, TRAEFIK
@@ -96,6 +97,15 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
                 header="Upgrade",
                 fix=_FIX.get(passage.config.kind),
             )
+        case Handling.REFUSED if (answer := passage.ended_by) and _never_reaches(passage, answer):
+            yield RULE.finding(
+                passage,
+                f"Nothing that comes here reaches the upstream, an upgrade as little: {answer.why}.",
+                severity=Severity.ERROR,
+                place=answer.place,
+                header="Upgrade",
+                fix="Write `SSLProxyEngine on` in the virtual host." if passage.config.kind == "apache" else None,
+            )
         case Handling.PASSED if spoil := _spoilt(passage):
             yield RULE.finding(
                 passage,
@@ -142,6 +152,12 @@ def _set_for_nobody(passage: Passage) -> Line | None:
     answer = passage.ended_by
     written = (answer.place if answer else None, *(edit.place for edit in passage.edits))
     return next((line for line in written if line and line.text.startswith(_SETS)), None)
+
+
+def _never_reaches(passage: Passage, answer: Answer) -> bool:
+    """Whether the route leads to an upstream, and the proxy fails on every request before it comes there."""
+    fails = answer.when == ALWAYS and (answer.status or 0) >= 500
+    return fails and answer.place is None and passage.route.upstream is not None
 
 
 def _spoilt(passage: Passage) -> Spoil | None:
