@@ -342,6 +342,7 @@ ProxyPass / ws://@U@/
         pytest.param(TUNNELS, ("/ws", "/any/x", "/none"), id="mod_proxy_wstunnel"),
         pytest.param("ProxyPass / wss://@U@/", ("/",), id="no SSLProxyEngine"),
         pytest.param("ProxyPass / http://@U@", ("/", "/ws"), id="the path becomes part of the host"),
+        pytest.param("ProxyPass /a/ ws://@U@", ("/a/", "/a/q", "/a/%3fq", "/a/q%3f/"), id="a question mark in it"),
     ],
 )
 def test_what_is_rarer_does_as_predicted(tally: Tally, body: str, targets: tuple[str, ...]) -> None:

@@ -251,7 +251,11 @@ def _glued(found: proxy.Pass, path: Value) -> list[Step]:
         return []
     why = "the URL has no path, so that the rest of the request's path becomes part of the host"
     status = 500 if host.rpartition(":")[2].isdigit() and not found.raw else None
-    return [Answer(status=status, why=why, when=Test(path, How.REGEX, ("^[^/?]",)), place=found.node.place)]
+    place = found.node.place
+    made: list[Step] = [Answer(status=status, why=why, when=Test(path, How.REGEX, ("^[^/?]",)), place=place)]
+    if not found.raw:  # with a question mark in it the URL is refused earlier
+        made.insert(0, Answer(status=400, why=why, when=Test(path, How.REGEX, ("^[^/]*%3F",)), place=place))
+    return made
 
 
 def _by_pattern(found: proxy.Pass, base: str) -> Value:
