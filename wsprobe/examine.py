@@ -41,6 +41,8 @@ RANKS = {Severity.ERROR: 2, Severity.WARNING: 1, Severity.NOTE: 0}
 OWN = frozenset({"host", "upgrade", "connection", "sec-websocket-key", "sec-websocket-version"})
 """Headers that every upgrade has."""
 
+_MOST_NAMED = 4
+
 _LOOKS = frozenset({Op.REMOVE, Op.RENAME, Op.REPLACE, Op.FIRST, Op.JOIN})
 """What only shows on a request that has the header."""
 
@@ -207,7 +209,8 @@ def _predicted(configs: Sequence[Config], request: Request | None) -> tuple[Pred
         one = taking[0]
         return replace(one, timeouts=tuple(map(_timeout, one.timeouts))), ()
     if taking:
-        where = ", ".join(one.config for one in taking)
+        more = f" and {len(taking) - _MOST_NAMED} more" if len(taking) > _MOST_NAMED else ""
+        where = ", ".join(one.config for one in taking[:_MOST_NAMED]) + more
         why = f"--predict: {len(taking)} configs take {request.target} ({where}): give only the one that is meant"
         return None, (Problem(path=taking[0].config, line=0, column=0, message=why),)
     why = f"none of the {len(configs)} configs has a route that takes {request.target}"
