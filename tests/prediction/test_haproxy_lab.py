@@ -453,6 +453,16 @@ ODD = Request(target="/a#b c", headers=(("Host", "h"), ("Connection", "close, X-
             [upgrade("/ws", headers=(("Origin", origin),)) for origin in ("https://a", "https://a, https://b", "")],
             id="what is counted",
         ),
+        pytest.param(
+            one("errorloc 403 /x").replace(" server s1", " http-request deny if { path /no }\n server s1"),
+            [upgrade("/no"), upgrade("/ws")],
+            id="an error page of the frontend for a rule of the backend",
+        ),
+        pytest.param(
+            one("option httplog\n http-request set-header X-M %[capture.req.method]%[capture.req.uri]%HM"),
+            [upgrade("/ws")],
+            id="what is kept for the log",
+        ),
     ],
 )
 def test_the_real_one_does_what_was_predicted(text: str, requests: list[Request], tally: Tally) -> None:

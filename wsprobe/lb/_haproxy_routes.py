@@ -105,6 +105,8 @@ class Routes:
             port=next(iter(ports)) if len(ports) == 1 else None,
             tcp=front.mode != "http",
             users=self.settings.users,
+            errors=backend.errors(front),
+            logged=bool(front.option("httplog") or front.option("httpslog")),
         )
 
     # What is done.
@@ -129,7 +131,7 @@ class Routes:
         yield from self._redirects(proxy, lists, scope)
 
     def _rules(self, proxy: Proxy, keyword: str, lists: dict[str, list[Condition]], scope: Scope) -> Iterator[Step]:
-        rules = RuleSet(keyword, proxy.name, lists, replace(scope, errors=backend.errors(proxy)), self.unread)
+        rules = RuleSet(keyword, proxy.name, lists, scope, self.unread)
         yield from rules.steps(proxy.rules(keyword), self.refused)
 
     def _monitor(self, front: Proxy, lists: dict[str, list[Condition]], scope: Scope) -> Iterator[Step]:
@@ -195,7 +197,9 @@ class Routes:
 
     def _route(self, front: Proxy, back: Proxy, label: str, match: Condition, place: Line) -> Route:
         target, host = sampled(match)
-        scope = replace(self._scope(front), tcp=front.mode != "http" and back.mode != "http")
+        scope = replace(
+            self._scope(front), tcp=front.mode != "http" and back.mode != "http", errors=backend.errors(back, front)
+        )
         steps = tuple(self._behind(front, back, scope))
         server = backend.first(back)
         if server is None and not backend.transparent(back):

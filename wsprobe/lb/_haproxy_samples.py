@@ -38,7 +38,7 @@ class Scope:
 
     `assigned` are all variables that the config sets; `scripted` and `peer` are why others, or the client's address,
     cannot be known; `tls` and `port` are of the listener where all its binds agree; `errors` are statuses that are
-    sent in place of others.
+    sent in place of others; `logged` is whether the frontend logs requests.
     """
 
     frontend: str = ""
@@ -49,6 +49,7 @@ class Scope:
     port: int | None = None
     tcp: bool = False
     response: bool = False
+    logged: bool = False
     users: Mapping[str, Condition] = field(default_factory=dict)
     errors: Mapping[int, int] = field(default_factory=dict)
 
@@ -177,6 +178,13 @@ def _bearer(arguments: list[str], _: Scope) -> Sample:
     return plain(Cases(((is_bearer, Substituted(of, r"(?i)^bearer +", "")),)))
 
 
+def _captured(value: Value, scope: Scope) -> Sample:
+    """What HAProxy keeps of a request for its log; it is sure to where the frontend logs requests."""
+    if scope.logged:
+        return plain(value)
+    return undecided("capture.req", "without option httplog it depends on what else the frontend logs")
+
+
 def _fixed(value: Value, kind: str = "str") -> Build:
     return lambda _arguments, _scope: plain(value, kind)
 
@@ -189,12 +197,12 @@ _FETCHES: dict[str, Build] = {
     "path": _fixed(_PATH),
     "pathq": _fixed(Cases(((HAS_PATH, _WITH_QUERY),))),
     "url": _fixed(_TARGET),
-    "capture.req.uri": _fixed(Of(Subject.TARGET, original=True)),
+    "capture.req.uri": lambda _, scope: _captured(Of(Subject.TARGET, original=True), scope),
     "query": _fixed(Of(Subject.QUERY)),
     "base": _fixed(Join((Of(Subject.AUTHORITY), PATH))),
     "baseq": _fixed(Join((Of(Subject.AUTHORITY), _WITH_QUERY))),
     "method": _fixed(METHOD),
-    "capture.req.method": _fixed(Of(Subject.METHOD, original=True)),
+    "capture.req.method": lambda _, scope: _captured(Of(Subject.METHOD, original=True), scope),
     "req.ver": _version,
     "req_ver": _version,
     "hdr": lambda arguments, _: _header(arguments, whole=False),
