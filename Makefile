@@ -9,7 +9,7 @@ VENV = .venv
 ARGS =
 EXAMPLES = 200
 
-.PHONY: help demo test install check bench predict-fuzz clean
+.PHONY: help demo test install check bench predict-fuzz matrix clean
 .NOTPARALLEL: # two installations at a time would get in each other's way
 
 help: ## what there is
@@ -34,6 +34,9 @@ bench: $(VENV)/.has-all ## the figures of bench/README.md
 
 predict-fuzz: $(VENV)/.has-all ## thousands of generated configs on the real proxies; EXAMPLES=500 says how many for each
 	@WSPROBE_PREDICT_EXAMPLES=$(EXAMPLES) $(VENV)/bin/python -m pytest -n 2 --dist loadfile tests/prediction $(ARGS)
+
+matrix: $(VENV)/.has-all ## every fault on every real proxy, and what is said of it
+	@PYTHONPATH=. $(VENV)/bin/python bench/matrix.py $(ARGS)
 
 clean: ## removes what the commands above made
 	rm -rf .venv .venv-* .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -34,6 +34,7 @@ static_resources:
                 route: {cluster: app}
                 @EDIT@
           http_filters:
+          @FILTERS@
           - name: envoy.filters.http.router
             typed_config:
               "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
@@ -49,7 +50,7 @@ static_resources:
             address: {socket_address: {address: 127.0.0.1, port_value: @UPSTREAM_PORT@}}
 """
     },
-    places={"UPGRADE": "upgrade_configs: [{upgrade_type: websocket}]", "TIMER": "", "EDIT": ""},
+    places={"UPGRADE": "upgrade_configs: [{upgrade_type: websocket}]", "TIMER": "", "EDIT": "", "FILTERS": ""},
     faults={
         "correct": {},
         "strip-authorization": {"EDIT": "request_headers_to_remove: [authorization]"},

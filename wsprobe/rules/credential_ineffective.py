@@ -13,9 +13,9 @@ Good:
 
 from collections.abc import Iterator
 
-from wsprobe.credentials import is_secret_name
 from wsprobe.judging import Rule, again, credentials_compared, header_of, observe_beyond
 from wsprobe.model import Confidence, Finding, Observation, Place, Severity
+from wsprobe.path import Path
 from wsprobe.stacks import hint
 from wsprobe.trials import Elimination, in_words, outcome
 
@@ -33,7 +33,8 @@ def check(found: Elimination) -> Iterator[Finding]:
     yield RULE.finding(
         f"{_compared(found, names)}{_plain(found)}",
         *_places(found),
-        severity=Severity.ERROR if likely else Severity.WARNING,
+        # Where it arrived, how the application ended the connection tells more than that it made no difference.
+        severity=Severity.ERROR if likely and not _arrived(path, names) else Severity.WARNING,
         confidence=Confidence.LIKELY if likely else Confidence.POSSIBLE,
         segment=(path.outermost.name, None),
         header=names[0] if len(names) == 1 else None,
@@ -77,16 +78,18 @@ def _hint(found: Elimination) -> str:
     return f" A hint, no evidence: {said}." if said else ""
 
 
+def _arrived(path: Path, names: list[str]) -> bool:
+    """Whether the innermost recorder saw all of them."""
+    inner = path.hops[-1] if len(path.hops) > 1 else None
+    if inner is None or inner.request is None:
+        return False
+    return {name.lower() for name in names} <= {name.lower() for name, _ in inner.request.headers}
+
+
 def _causes(found: Elimination, names: list[str]) -> tuple[str, ...]:
     """What each leaves the same trace, without those that a recorder rules out."""
     what, path = " and ".join(names), found.path
-    inner = path.hops[-1] if len(path.hops) > 1 else None
-    arrived = (
-        inner is not None
-        and inner.request is not None
-        and {n.lower() for n in names} <= {name.lower() for name, _ in inner.request.headers if is_secret_name(name)}
-    )
-    beyond = f"beyond {inner.name}" if inner and arrived else "on the way"
+    beyond = f"beyond {path.hops[-1].name}" if _arrived(path, names) else "on the way"
     return (
         f"possible: {what} was removed {beyond}, on upgrades only",
         f"possible: a filter {beyond} consumed {what} and did not pass it on",
