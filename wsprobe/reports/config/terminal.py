@@ -31,7 +31,7 @@ _MOST_ROUTES, _MOST_EDITS, _MOST_LINES = 40, 12, 4
 _SIGNS = {Severity.ERROR: "✗", Severity.WARNING: "!", Severity.NOTE: "·"}
 _HANDLINGS: dict[Handling, Span] = {
     Handling.PASSED: ("✓ passed on", "good"),
-    Handling.DROPPED: ("✗ dropped", "error"),
+    Handling.DROPPED: ("· dropped", "dim"),  # what is wrong with that is for the rules to say
     Handling.REFUSED: ("✗ refused", "error"),
     Handling.ANSWERED: ("· answered by the proxy", "dim"),
     Handling.HANGS: ("✗ hangs", "error"),
