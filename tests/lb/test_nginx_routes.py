@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.lb.nginx_configs import WS, config, inside, sent
+from tests.lb.nginx_configs import WS, config, header, inside, sent
 from wsprobe.lb.model import Gate
 from wsprobe.lb.predict import Request, predict, upgrade
 
@@ -55,6 +55,16 @@ server { listen 80; server_name ~^y(?<n>\\d+)\\.; return 205; }
 server { listen 80; server_name x.a.test .b.test; return 206; }
 server { listen 8080; return 207; }
 """
+
+
+@pytest.mark.parametrize(("first", "second", "value"), [("on", "off", "/a/b"), ("off", "on", "/a//b")])
+def test_slashes_are_merged_as_the_default_server_says(first: str, second: str, value: str) -> None:
+    inner = "location / { proxy_set_header X $uri; proxy_pass http://app; }"
+    text = f"""
+        server {{ merge_slashes {first}; server_name a; {inner} }}
+        server {{ merge_slashes {second}; server_name b; {inner} }}
+    """
+    assert header(sent(text, upgrade("/a//b", "b")), "X") == [value]
 
 
 @pytest.mark.parametrize(

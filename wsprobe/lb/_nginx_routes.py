@@ -48,6 +48,7 @@ class Server:
     addresses: dict[str, tuple[str, ...]]
     host: str | None = None
     problems: list[Problem] = field(default_factory=list)
+    default: Scope | None = None
     _rewriting: Rewriting | None = None
     _path: Value | None = None
     _before: tuple[Step, ...] | None = None
@@ -92,7 +93,8 @@ class Server:
         """The path that locations are compared with; what nginx itself wrote is not put in order once more."""
         if self._path is None:
             raw = Written(Of(Subject.RAW_PATH), PathForm.DECODED)
-            merged = self.scope.flag("merge_slashes", default=True)
+            # The request line is read before Host, and so as the default server of the address says.
+            merged = (self.default or self.scope).flag("merge_slashes", default=True)
             sent: Value = PATH if merged else Written(raw, PathForm.WITHOUT_DOTS)
             writes = any(True for name in _WRITES for _ in _within(self.scope.directives, name))
             self._path = Cases(((said(REWRITTEN), raw),), sent) if writes else sent

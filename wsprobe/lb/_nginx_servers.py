@@ -51,6 +51,9 @@ def listeners(servers: list[Server]) -> Iterator[Listener]:
         default = next((index for index, (_, listen) in enumerate(found) if listen.default), 0)
         key = (default, *dict.fromkeys(id(server) for server, _ in found))
         groups.setdefault(key, []).append(socket)
+    for (default, *_), group in groups.items():
+        for server, _ in sockets[group[0]]:
+            server.default = server.default or sockets[group[0]][default][0].scope
     routes = {id(server): list(server.routes()) for server in servers}
     for (default, *_), group in groups.items():
         found = sockets[group[0]]
