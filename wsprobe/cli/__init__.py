@@ -5,6 +5,7 @@ with one line on stderr and exit status 2, an interruption with 130.
 """
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -43,7 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    options = _parser(words).parse_args(words)
+    collects = gc.isenabled()
+    gc.disable()  # what is imported stays: to look for garbage in it takes a twentieth of a start
+    try:
+        options = _parser(words).parse_args(words)
+    finally:
+        if collects:
+            gc.enable()
     try:
         status: int = import_module(f"wsprobe.cli.{options.command}").run(options)
     except UsageError as error:

@@ -20,7 +20,6 @@ from wsprobe.inspection import (
     Unknown,
 )
 from wsprobe.parts import Line, Severity
-from wsprobe.reports.config._diff import prediction
 from wsprobe.reports.config._page import Page, Span, cells, fitted
 from wsprobe.reports.config._words import CHANGES, at, duration
 
@@ -56,6 +55,8 @@ def render(inspection: Inspection, *, width: int = 100, colour: bool = False) ->
     _findings(page, left)
     _silenced(page, inspection)
     if inspection.prediction:
+        from wsprobe.reports.config._diff import prediction
+
         page.blank()
         prediction(page, inspection.prediction)
     _problems(page, inspection)
