@@ -311,6 +311,7 @@ COOKIES: tuple[str, ...] = (
 )
 COOKIES += ("a=1;SRV=s1;b=2", " SRV = s1 ; a=1", "a=1; SRV=s1; SRV=s2; b=2", "srv=s1")
 
+VERSIONS = ("HTTP/1.1", "HTTP/1.0")
 WITHOUT_KEY = Request(target="/ws", headers=(("Host", "h"), ("Upgrade", "websocket"), ("Connection", "Upgrade")))
 ODD = Request(target="/a#b c", headers=(("Host", "h"), ("Connection", "close, X-A"), ("X-A", "1")), version="HTTP/1.1")
 
@@ -462,6 +463,15 @@ ODD = Request(target="/a#b c", headers=(("Host", "h"), ("Connection", "close, X-
             one("option httplog\n http-request set-header X-M %[capture.req.method]%[capture.req.uri]%HM"),
             [upgrade("/ws")],
             id="what is kept for the log",
+        ),
+        pytest.param(
+            one('option httpclose\n http-request set-header Connection "keep-alive" if { path /keep }'),
+            [
+                Request(target=target, headers=(("Host", "h"),), version=version)
+                for target in ("/keep", "/")
+                for version in VERSIONS
+            ],
+            id="a rule that keeps a connection which an option closes",
         ),
     ],
 )

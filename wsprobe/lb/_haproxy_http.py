@@ -209,7 +209,8 @@ def _connection(front: Proxy, back: Proxy) -> Iterator[Step]:
         None,
     )
     says_close = Test(_NOMINATED, How.EQUALS, ("close",), ignore_case=True)
-    close: Condition = All() if closing else says_close
+    says_keep = Test(_NOMINATED, How.EQUALS, ("keep-alive",), ignore_case=True)
+    close: Condition = OneOf((says_close, Not(says_keep))) if closing else says_close
     mark = "the connection to the server is closed"
     yield Assign(name=mark, value=Text("1"), when=close)
     yield Edit(op=Op.PRUNE, which=Named(("Connection",)), pattern="keep-alive|close")
