@@ -145,14 +145,21 @@ class Passing:
     def edits(self, directives: list[Directive]) -> list[Edit]:
         """The edits of a block's proxy_set_header: of one name each that is not empty is sent."""
         around = self.around.knowing(proxy_host=self._host(), proxy_port=self._port())
-        found, names = [], set[str]()
+        found: list[Edit] = []
+        names: set[str] = set()
         for each in directives:
             if len(each.args) != 2:
                 continue
             name = each.arg(0)
-            op = Op.ADD if name.lower() in names or never_replaced(self.scope, name) else Op.SET
-            names.add(name.lower())
             value = self.values.value(each.arg(1), around)
+            if never_replaced(self.scope, name):
+                ahead = Edit(
+                    op=Op.ADD, which=Named((name,)), value=value, drop_empty=True, place=each.place, ahead=True
+                )
+                found.insert(0, ahead)
+                continue
+            op = Op.ADD if name.lower() in names else Op.SET
+            names.add(name.lower())
             found.append(Edit(op=op, which=Named((name,)), value=value, drop_empty=True, place=each.place))
         return found
 

@@ -503,7 +503,8 @@ class Run:
             case Op.SET:
                 after = [] if value is None or (edit.drop_empty and not value) else [value]
             case Op.ADD:
-                after = before if value is None or (edit.drop_empty and not value) else [*before, value]
+                added = [] if value is None or (edit.drop_empty and not value) else [value]
+                after = [*added, *before] if edit.ahead else [*before, *added]
             case Op.DEFAULT:
                 after = before or ([] if value is None else [value])
             case Op.APPEND if value is not None:
