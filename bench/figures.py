@@ -56,6 +56,8 @@ TRACE, SMALLEST = "wsprobe trace", "smallest aiohttp script"
 HELP, EXPLAIN, PYTHON = "wsprobe --help", "wsprobe explain 1011", "python -c pass"
 INSPECT = "wsprobe inspect nginx.conf"
 
+GENERATED, CORPUS = "an nginx config of 10,000 lines", "a folder of real configs"
+
 GOALS = [
     Goal("echo", "relay: echoes/s, of HAProxy's", "echo_rate", "wsprobe", "haproxy", "≥", 0.9),
     Goal(
@@ -71,6 +73,17 @@ GOALS = [
     Goal("startup", f"`{HELP}`, of the time of `{PYTHON}`", "time", HELP, PYTHON, "≤", 5),
     Goal("startup", f"`{EXPLAIN}`, of the time of `{PYTHON}`", "time", EXPLAIN, PYTHON, "≤", 5),
     Goal("startup", f"`{INSPECT}`, of the time of `{PYTHON}`", "time", INSPECT, PYTHON, "≤", 8),
+    Goal(
+        "configs",
+        "`wsprobe inspect`: CPU over a generated nginx config of 10,000 lines",
+        "config_cpu",
+        GENERATED,
+        None,
+        "≤",
+        1,
+        " s",
+    ),
+    Goal("configs", "`wsprobe inspect`: CPU over the whole corpus", "config_cpu", CORPUS, None, "≤", 5, " s"),
 ]
 
 HEADINGS = {
@@ -83,6 +96,7 @@ HEADINGS = {
     "bulk_rate": "bulk MB/s",
     "bulk_cpu": "CPU ms/GB",
     "idle": "idle kB/connection",
+    "config_cpu": "CPU s",
     "time": "ms, whole process",
 }
 

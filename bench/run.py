@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from bench.configs import configs
 from bench.figures import Figures, figure_tables, goal_table
 from bench.load import compiled, origin
 from bench.programs import NotInstalledError, Unmeasured, machine_seconds, own_seconds, two_cores, version
@@ -18,7 +19,7 @@ from bench.proxies import DESCRIPTORS, nginx_program
 from bench.startup import startup
 from bench.traffic import MEASUREMENTS, Bench, addon, idle, relay
 
-PARTS = [*MEASUREMENTS, "idle", "addon", "startup"]
+PARTS = [*MEASUREMENTS, "idle", "addon", "startup", "configs"]
 README = Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
@@ -40,7 +41,7 @@ def _measure(bench: Bench, parts: list[str]) -> None:
     traffic = [part for part in parts if part in MEASUREMENTS]
     if traffic:
         relay(bench, traffic)
-    for part, measure in (("idle", idle), ("addon", addon), ("startup", startup)):
+    for part, measure in (("idle", idle), ("addon", addon), ("startup", startup), ("configs", configs)):
         if part in parts:
             measure(bench)
 
