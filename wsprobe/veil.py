@@ -8,9 +8,8 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass, replace
-from enum import Enum
 from functools import cache
-from operator import attrgetter
+from operator import attrgetter, is_
 from typing import Any, TypeVar
 
 from wsprobe.credentials import is_explaining_name, is_secret_name, secret_subprotocols, split_scheme
@@ -75,21 +74,28 @@ class Veil:
         hidden: T = self._any(record)
         return hidden
 
-    def _any(self, value: Any) -> Any:  # noqa: ANN401, PLR0911  one branch a kind of part
+    def _any(self, value: Any) -> Any:  # noqa: ANN401
+        kind: type = type(value)
+        if kind is str:
+            return self._once(self._texts, value, self.text)
+        if kind is tuple:
+            return self._tuple(value)
+        if kind is Line:
+            return self._once(self._lines, value, self.line)
+        return self._part(value) if _is_record(kind) else value
+
+    def _part(self, value: Any) -> Any:  # noqa: ANN401  a dataclass
         match value:
-            case str():
-                return value if isinstance(value, Enum) else self._once(self._texts, value, self.text)
-            case tuple():
-                return tuple(self._any(item) for item in value)
-            case Line():
-                return self._once(self._lines, value, self.line)
             case HeaderEdit():
                 return self._once(self._edits, value, self._edit)
             case Message():
                 return self._message(value)
-        if is_dataclass(value) and not isinstance(value, type):
-            return self._record(value)
-        return value
+        return self._record(value)
+
+    def _tuple(self, items: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The same object where nothing in it is a secret, so that what holds it is not made anew."""
+        hidden = tuple([self._any(item) for item in items])
+        return items if all(map(is_, items, hidden)) else hidden
 
     @staticmethod
     def _once(known: dict[T, T], value: T, hide: Callable[[T], T]) -> T:
@@ -188,6 +194,11 @@ class Veil:
             return secret
         self.found[name[:64], "request"] += 1
         return self.remember(secret)
+
+
+@cache
+def _is_record(kind: Any) -> bool:  # noqa: ANN401  a class
+    return is_dataclass(kind)
 
 
 @cache

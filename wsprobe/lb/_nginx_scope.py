@@ -50,6 +50,8 @@ class Scope:
 
     def own(self, *names: str) -> list[Directive]:
         """The directives of these names that stand in the block itself, in their order."""
+        if len(names) == 1:
+            return self._named.get(names[0], [])
         present = [name for name in names if name in self._named]
         if len(present) > 1:
             return [each for each in self.directives if each.name in present]

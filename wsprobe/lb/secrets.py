@@ -186,8 +186,13 @@ def values(text: str) -> Iterator[str]:
         for match in re.finditer(_PEM, text, re.DOTALL):
             yield from re.findall(_PEM_LINE, match[1])
     lines = text.split("\n")
+    clean: set[str] = set()  # a config of many lines says most of them again and again
     for number, line in enumerate(lines):
-        if len(line) > 3 and _may_hold(line):
+        if len(line) <= 3 or line in clean:
+            continue
+        if not _may_hold(line):
+            clean.add(line)
+        else:
             yield from (line[span.start : span.end] for span in _disjoint(_found(line)))
             yield from _block(lines, number)
             yield from _users(lines, number)
