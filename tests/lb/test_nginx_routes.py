@@ -209,6 +209,12 @@ def test_what_cannot_be_known_is_said(location: str, what: str) -> None:
     assert all(each.why for each in found.unknown)
 
 
+def test_what_auth_request_asks_is_unknown_where_the_server_rewrites() -> None:
+    locations = "location = /auth { return 204; } location / { auth_request /auth; proxy_pass http://a; }"
+    assert sent(f"server {{ {locations} }}").reached is True
+    assert sent(f"server {{ rewrite ^ /x; {locations} }}").reached is None
+
+
 def test_auth_request_says_which_headers_its_answer_gives() -> None:
     lines = "auth_request /auth; auth_request_set $tok $upstream_http_x; proxy_set_header Authorization $tok;"
     routes = config(inside(lines)).listeners[0].routes

@@ -313,7 +313,9 @@ def render(config: tuple[str, list[Server]], folder: Path, port: int, upstream: 
     for number, (inner, head, rewriting, found) in enumerate(blocks):
         http.append(f"    server {{\n        listen 127.0.0.1:{port}; server_name {SERVER_NAMES[number]};")
         http.append(f"        {inner} {head} {rewriting}")
-        http += [f"        {each}" for each in found]
+        # Where the server rewrites, what auth_request asks leads to the upstream as well, which then gets two requests.
+        asked = [re.sub(r"auth_request /[^;]*;", "", each) if rewriting else each for each in found]
+        http += [f"        {each}" for each in asked]
         http.append(f"{FIXED}    }}")
     body = "\n".join(http).replace("{upstream}", str(upstream))
     text = MAIN.format(folder=folder, upstream=upstream, http=body)

@@ -111,7 +111,9 @@ class Server:
         """What locations answer that only return a code, by their path: auth_request may ask them."""
         if self._answers is None:
             self._answers = {}
-            for each in self.scope.own("location"):
+            # The request to the service goes through the server block as well, and may end up elsewhere.
+            elsewhere = any(not isinstance(step, Assign) for step in self.rewriting().steps)
+            for each in () if elsewhere else self.scope.own("location"):
                 codes = [inner for inner in each.block or () if inner.name != "internal"]
                 if each.args and len(codes) == 1 and codes[0].name == "return" and codes[0].arg(0).isdigit():
                     self._answers[each.args[-1]] = int(codes[0].arg(0))
