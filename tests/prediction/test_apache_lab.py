@@ -342,6 +342,14 @@ ProxyPass / ws://@U@/
         pytest.param(TUNNELS, ("/ws", "/any/x", "/none"), id="mod_proxy_wstunnel"),
         pytest.param("ProxyPass / wss://@U@/", ("/",), id="no SSLProxyEngine"),
         pytest.param("ProxyPass / http://@U@", ("/", "/ws"), id="the path becomes part of the host"),
+        pytest.param(
+            "ProxyPassMatch c$ ws://@U@\nProxyPass /a ws://@U@ upgrade=ANY", ("/a", "/c"), id="workers of one URL"
+        ),
+        pytest.param(
+            "RewriteEngine On\nRewriteRule ^/a ws://@U@/q?z=1 [P]\nRequestHeader set X-Q expr=%{QUERY_STRING}",
+            ("/a?b=2",),
+            id="the query that a rule has made",
+        ),
         pytest.param("ProxyPass /a/ ws://@U@", ("/a/", "/a/q", "/a/%3fq", "/a/q%3f/"), id="a question mark in it"),
     ],
 )

@@ -57,6 +57,7 @@ class Out:
     base: str | None
     sample: str
     first: list[Step]
+    before: list[Step] = field(default_factory=list)
     late: list[Step] = field(default_factory=list)
     raw: bool = False
 
@@ -85,6 +86,7 @@ def leading(out: Out, at: Context) -> Route:
     if len({(each.scheme, each.settings.get("upgrade", "")) for each in members}) > 1:
         way = replace(way, upgrade=Undecided(out.url, "the members of the balancer differ"))
     steps = [
+        *out.before,
         *ifs,
         *inside,
         *out.first,

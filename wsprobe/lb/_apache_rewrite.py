@@ -61,7 +61,6 @@ def steps(found: Rewriting, root: str | None, guard: Condition) -> list[Step]:
     """What the rules of a server do to the variables; `guard` says for which requests that is the server."""
     made: list[Step] = [
         Assign(name="uri", value=PATH, when=guard),
-        Assign(name="args", value=Of(Subject.QUERY), when=guard),
     ]
     chained = False
     skipping: list[tuple[int, Rule]] = []

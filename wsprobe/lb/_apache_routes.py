@@ -13,7 +13,7 @@ from wsprobe.lb._apache_rules import Rule
 from wsprobe.lb._apache_sections import Section, located
 from wsprobe.lb._apache_servers import PASSES
 from wsprobe.lb._apache_settings import Context, sample_host
-from wsprobe.lb._apache_values import ASKED, PATH, all_of, env
+from wsprobe.lb._apache_values import ARGS, ASKED, PATH, all_of, env
 from wsprobe.lb._paths import PathForm
 from wsprobe.lb.expressions import (
     ALWAYS,
@@ -45,6 +45,7 @@ def before_routes(at: Context) -> list[Step]:
     made: list[Step] = []
     # What comes before the path is taken apart sees it as it travels.
     made.append(Assign(name="path", value=Of(Subject.RAW_PATH), when=at.guard))
+    made.append(Assign(name="args", value=Of(Subject.QUERY), when=at.guard))
     for node in at.server.all("requestheader"):
         edit = headers.request_header(node, at.parsed, at.guard, early=True)
         made += [edit] if edit else []
@@ -153,7 +154,8 @@ def _proxied_rule(rule: Rule, at: Context, match: Condition) -> Route:
         url=literal,
         host=host_of(literal) if whole else Undecided(rule.target, "the rule puts the host together"),
         path=path,
-        query=query,
+        query=ARGS,
+        before=[Assign(name="new args", value=query), Assign(name="args", value=Of(Subject.VARIABLE, "new args"))],
         base=None,
         sample=_sample(rule.pattern),
         first=steps,

@@ -50,7 +50,7 @@ SECURE = Test(Of(Subject.SCHEME), How.EQUALS, ("https",))
 
 _PARTS: dict[str, Value] = {
     "REQUEST_URI": PATH,
-    "QUERY_STRING": Of(Subject.QUERY),
+    "QUERY_STRING": ARGS,
     "REQUEST_METHOD": Of(Subject.METHOD),
     "REMOTE_ADDR": Of(Subject.PEER),
     "REMOTE_PORT": Of(Subject.PEER_PORT),

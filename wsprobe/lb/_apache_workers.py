@@ -31,6 +31,7 @@ class Worker:
     settings: dict[str, str]
     place: Line
     pattern: bool = False
+    number: int = 0
     members: tuple["Worker", ...] = ()
 
     @property
@@ -75,7 +76,8 @@ class Workers:
         url, place = _normal(found.url), found.node.place
         shared = self._of(_lowered(found.url), pattern=found.pattern)
         if shared is None:
-            self._add(Worker(url=url, settings=found.settings, place=place, pattern=found.pattern))
+            number = len(self.plain) + len(self.patterns)
+            self._add(Worker(url=url, settings=found.settings, place=place, pattern=found.pattern, number=number))
             return
         ignored = [name for name, value in found.settings.items() if shared.settings.get(name) != value]
         if ignored:
@@ -135,8 +137,8 @@ def chosen(known: Iterable[Workers], literal: str, url: Value) -> Choice:
     `literal` is what is known of the URL from the config, `url` the whole of it.
     """
     found: Choice = []
-    near = [worker for workers in known for worker in workers.near(literal)]
-    for worker in sorted(near, key=lambda each: -len(each.url)):
+    near = [each for workers in known for each in sorted(workers.near(literal), key=lambda worker: worker.number)]
+    for worker in sorted(near, key=lambda each: -len(each.url)):  # of two as long the first one
         if "$" not in worker.url and literal.startswith(worker.url):
             return [*found, (ALWAYS, worker)]
         if "$" in worker.url or worker.url.startswith(literal):
