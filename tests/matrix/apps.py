@@ -39,12 +39,12 @@ def hypercorn(port: int) -> None:
     config = Config()
     config.bind = [f"127.0.0.1:{port}"]
     config.errorlog = None
-    asyncio.run(serve(app, config))  # type: ignore[arg-type]
+    asyncio.run(serve(app, config))
 
 
 def daphne(port: int) -> None:
-    from daphne.endpoints import build_endpoint_description_strings  # type: ignore[import-untyped]
-    from daphne.server import Server  # type: ignore[import-untyped]
+    from daphne.endpoints import build_endpoint_description_strings
+    from daphne.server import Server
 
     Server(app, endpoints=build_endpoint_description_strings(host="127.0.0.1", port=port), signal_handlers=False).run()
 
