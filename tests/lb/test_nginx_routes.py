@@ -209,6 +209,12 @@ def test_what_cannot_be_known_is_said(location: str, what: str) -> None:
     assert all(each.why for each in found.unknown)
 
 
+def test_the_last_if_that_holds_says_who_answers() -> None:
+    ifs = "if ($http_upgrade) { proxy_pass http://one; } if ($host) { proxy_pass http://two; }"
+    found = sent(f"server {{ location / {{ {ifs} proxy_pass http://three; }} }}")
+    assert header(found, "Host") == ["two"]
+
+
 def test_what_auth_request_asks_is_unknown_where_the_server_rewrites() -> None:
     locations = "location = /auth { return 204; } location / { auth_request /auth; proxy_pass http://a; }"
     assert sent(f"server {{ {locations} }}").reached is True

@@ -178,7 +178,7 @@ class Server:
         how, name = modifier(scope)
         label = f"{self.prefix}location {' '.join(scope.directive.args if scope.directive else ())}"
         special = [each for each in scope.own("if") if {inner.name for inner in each.block or ()} & _CONFIGURES]
-        handlers = {id(each): f"{label}, if at line {each.line}" for each in special}
+        handlers = {id(each): f"{label}, if at {each.line}:{each.column}" for each in special}
         rewriting = Rewriting(self.values, self.around(scope), self.errors(scope), handlers=handlers)
         rewriting.run(scope.directives)
         rewrites = rewriting.rewrites or self.rewriting().rewrites
