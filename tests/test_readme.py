@@ -98,6 +98,7 @@ class Stage:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "token.txt").write_text(environment()["TOKEN"])
+    shutil.copy(ROOT / "docs/examples/nginx.conf", tmp_path)
     return tmp_path
 
 
@@ -118,6 +119,23 @@ def test_a_single_command_does_what_it_says(command: str, folder: Path) -> None:
         done = stage.run(command.replace("edge.example.com:8080", "edge.example.com:8082"))
     assert done.returncode == 0, (done.stdout, done.stderr)
     assert done.stdout
+
+
+@pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("wsprobe inspect")])
+def test_an_inspection_finds_what_is_wrong_with_the_example(command: str, folder: Path) -> None:
+    with ExitStack() as stack:
+        done = Stage(folder, stack).run(command)
+    assert done.returncode == 1, (done.stdout, done.stderr)
+    assert "credential-removed" in done.stdout
+    assert "secret-token-1234" not in done.stdout
+    assert (folder / "inspect.sarif").exists() is (".sarif" in command)
+
+
+def test_the_picture_of_an_inspection_is_what_it_prints(folder: Path) -> None:
+    with ExitStack() as stack:
+        done = Stage(folder, stack).run("wsprobe inspect nginx.conf")
+    picture = next(block for block in re.findall(r"(?ms)^```text\n(.*?)^```$", README) if "credential-removed" in block)
+    assert done.stdout.startswith(picture.removesuffix("…\n"))
 
 
 def test_two_recorders_around_a_balancer_are_joined_diagnosed_and_attached(folder: Path) -> None:
@@ -213,6 +231,7 @@ def test_what_is_left_to_the_gate_is_a_target_of_the_makefile() -> None:
         "wsprobe token",
         "wsprobe explain",
         "wsprobe demo",
+        "wsprobe inspect",
         "pip",
         "mkdir",
     )
