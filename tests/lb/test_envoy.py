@@ -590,3 +590,11 @@ def test_no_mutation_of_a_config_breaks_the_reader(data: st.DataObject) -> None:
     predict(found, upgrade("/ws", headers=(BEARER,)))
     for listener in found.listeners:
         assert listener.place.line > 0
+
+
+def test_a_cluster_without_an_endpoint_answers_503_unless_its_endpoints_come_from_elsewhere() -> None:
+    text = bootstrap()
+    empty = text[: text.index("    load_assignment:")]
+    found = predict(config(empty), upgrade("/ws"))
+    assert (found.reached, found.status) == (False, 503)
+    assert predict(config(empty.replace("STRICT_DNS", "EDS")), upgrade("/ws")).reached is True

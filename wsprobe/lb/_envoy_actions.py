@@ -81,6 +81,10 @@ def answered(route: Node) -> Answer | None:
     return None
 
 
+_LISTED = frozenset({"", "STATIC", "STRICT_DNS", "LOGICAL_DNS"})
+"""Types of clusters whose endpoints stand in the config."""
+
+
 def target(action: Node, router: Router) -> Target:
     """Where a route action leads."""
     if weighted := get(action, "weighted_clusters"):
@@ -108,7 +112,9 @@ def _missing(action: Node) -> int:
 def _one(named: Node, name: str, action: Node, router: Router) -> Target:
     found = router.clusters.get(name)
     if found:
-        return Target(found, upstream(found), name=Text(name))
+        nobody = not found.addresses and text(found.node, "type") in _LISTED and get(found.node, "cluster_type") is None
+        empty = Answer(status=503, why=f"the cluster {name} has no endpoint", place=named.place)
+        return Target(found, upstream(found), (empty,) if nobody else (), name=Text(name))
     there = Upstream(protocol="http/1.1", place=named.place)
     if not router.complete:
         return Target(None, there, name=Text(name))

@@ -25,7 +25,7 @@ Bad (envoy):
                   max_request_bytes: 65536
               - name: envoy.filters.http.router
                 typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
-      clusters: [{name: app, type: STATIC}]
+      clusters: [{name: app, type: EDS}]
 Good (envoy):
     static_resources:
       listeners:
@@ -44,7 +44,7 @@ Good (envoy):
               http_filters:
               - name: envoy.filters.http.router
                 typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
-      clusters: [{name: app, type: STATIC}]
+      clusters: [{name: app, type: EDS}]
 """
 
 from collections.abc import Iterator

@@ -25,7 +25,7 @@ Bad (envoy):
                   default_source_code: {inline_string: "function envoy_on_request(h) h:headers():remove('cookie') end"}
               - name: envoy.filters.http.router
                 typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
-      clusters: [{name: app, type: STATIC}]
+      clusters: [{name: app, type: EDS}]
 Good (envoy):
     static_resources:
       listeners:
@@ -44,7 +44,7 @@ Good (envoy):
               http_filters:
               - name: envoy.filters.http.router
                 typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
-      clusters: [{name: app, type: STATIC}]
+      clusters: [{name: app, type: EDS}]
 """
 
 from collections.abc import Iterator

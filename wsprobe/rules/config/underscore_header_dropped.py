@@ -23,7 +23,7 @@ Bad (envoy):
               http_filters:
               - name: envoy.filters.http.router
                 typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
-      clusters: [{name: app, type: STATIC}]
+      clusters: [{name: app, type: EDS}]
 Good (envoy):
     static_resources:
       listeners:
@@ -42,7 +42,7 @@ Good (envoy):
               http_filters:
               - name: envoy.filters.http.router
                 typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
-      clusters: [{name: app, type: STATIC}]
+      clusters: [{name: app, type: EDS}]
 """
 
 from collections.abc import Iterator
