@@ -350,6 +350,13 @@ ProxyPass / ws://@U@/
             ("/a?b=2",),
             id="the query that a rule has made",
         ),
+        pytest.param(
+            "SetEnvIf Upgrade h2c A\nSetEnv A one\nSetEnv A two\nSetEnv B three\nUnsetEnv B\n"
+            "<Location /a>\nSetEnv A four\nSetEnv C five\n</Location>\n<Location /b>\nUnsetEnv A\n</Location>\n"
+            "RequestHeader set X-All %{A}e-%{B}e-%{C}e\nProxyPass / ws://@U@/",
+            ("/", "/a", "/b"),
+            id="SetEnv after SetEnvIf",
+        ),
         pytest.param("ProxyPass /a/ ws://@U@", ("/a/", "/a/q", "/a/%3fq", "/a/q%3f/"), id="a question mark in it"),
     ],
 )

@@ -211,11 +211,19 @@ def _with_groups(text: str, match: tuple[Value, str, bool] | None) -> Value:
 
 
 def set_env(node: Node, when: Condition) -> list[Step]:
-    """The variables of SetEnv, UnsetEnv and PassEnv, which are set late: mod_rewrite and SetEnvIf do not see them."""
+    """The variables of SetEnv, UnsetEnv and PassEnv, the last directive first: what is set already stays as it is.
+
+    They are set late, so that mod_rewrite and SetEnvIf do not see them; UnsetEnv undoes SetEnv and PassEnv only.
+    """
     names = {"setenv": node.args[:1]}.get(node.name, node.args)
-    value: Value = NOTHING
-    if node.name == "setenv":
-        value = literal(node.args[1]) if len(node.args) > 1 else Text("")
-    elif node.name == "passenv":
+    if node.name == "unsetenv":
+        return [Assign(name=f"unset:{name}", value=Text("1"), when=when, place=node.place) for name in names]
+    value: Value = literal(node.args[1]) if len(node.args) > 1 else Text("")
+    if node.name == "passenv":
         value = Undecided(node.text, "it comes from the environment that the server was started in")
-    return [Assign(name=f"env:{name}", value=value, when=when, place=node.place) for name in names]
+    return [Assign(name=f"env:{name}", value=value, when=_open(name, when), place=node.place) for name in names]
+
+
+def _open(name: str, when: Condition) -> Condition:
+    undone = Of(Subject.VARIABLE, f"unset:{name}")
+    return all_of(when, Not(Test(env(name), How.EXISTS)), Not(Test(undone, How.EXISTS)))

@@ -171,10 +171,11 @@ def _inside(at: Context, layers: Layers, out: Out) -> list[Step]:
     made += access.steps([(when, [node for node in nodes if node.name in access.NAMES]) for when, nodes in layers])
     for when, nodes in own:
         made += _rewritten_again(at, when, nodes, out)
-    for when, node in _each(layers):
+    for when, node in reversed(list(_each(layers))):
         if node.name in {"setenv", "unsetenv", "passenv"}:
             made += headers.set_env(node, when)
-        elif SCRIPTS.match(node.name):
+    for when, node in _each(layers):
+        if SCRIPTS.match(node.name):
             made.append(Opaque(why=f"{node.written} may change it", when=when, place=node.place))
     made += [_redirect(node, when) for when, node in _each(own) if node.name in REDIRECTS]
     for when, node in _each(layers):
