@@ -105,19 +105,22 @@ _SIZES = (
 )
 
 
-def render(report: Report) -> str:
-    """One report, at most 60,000 characters: where it is longer, what says least is left out, and that is said."""
-    return _fitting(lambda size: _Page(size).report(report))
+def render(report: Report, *, room: int = LONGEST) -> str:
+    """One report, at most 60,000 characters: where it is longer, what says least is left out, and that is said.
+
+    `room` is less where something of another's stands beside it.
+    """
+    return _fitting(lambda size: _Page(size).report(report), room)
 
 
-def render_all(reports: Reports) -> str:
+def render_all(reports: Reports, *, room: int = LONGEST) -> str:
     """Several connections: their numbers, each result, and the report of each problem, in 60,000 characters."""
     if len(reports.reports) == 1:
-        return render(reports.reports[0])
-    return _fitting(lambda size: _Page(size).reports(reports))
+        return render(reports.reports[0], room=room)
+    return _fitting(lambda size: _Page(size).reports(reports), room)
 
 
-def _fitting(written: Callable[[_Size], Iterator[str]]) -> str:
+def _fitting(written: Callable[[_Size], Iterator[str]], room: int) -> str:
     """The first size that fits; the last one always does."""
     for size in _SIZES:
         parts: list[str] = []
@@ -125,7 +128,7 @@ def _fitting(written: Callable[[_Size], Iterator[str]]) -> str:
         for part in filter(None, written(size)):
             parts.append(part)
             length += len(part) + 2
-            if length > LONGEST:
+            if length > room:
                 break
         else:
             break
