@@ -215,6 +215,11 @@ def test_the_last_if_that_holds_says_who_answers() -> None:
     assert header(found, "Host") == ["two"]
 
 
+def test_a_limit_except_is_that_of_its_own_server() -> None:
+    server = "server {{ server_name {0}; location / {{ limit_except POST {{ proxy_pass http://{0}; }} }} }} "
+    assert header(sent(server.format("a") + server.format("b"), upgrade("/", "b")), "Host") == ["b"]
+
+
 def test_what_auth_request_asks_is_unknown_where_the_server_rewrites() -> None:
     locations = "location = /auth { return 204; } location / { auth_request /auth; proxy_pass http://a; }"
     assert sent(f"server {{ {locations} }}").reached is True

@@ -178,26 +178,31 @@ class Server:
         how, name = modifier(scope)
         label = f"{self.prefix}location {' '.join(scope.directive.args if scope.directive else ())}"
         special = [each for each in scope.own("if") if {inner.name for inner in each.block or ()} & _CONFIGURES]
-        handlers = {id(each): f"{label}, if at {each.line}:{each.column}" for each in special}
+        handlers = {id(each): self._called(each) for each in special}
         rewriting = Rewriting(self.values, self.around(scope), self.errors(scope), handlers=handlers)
         rewriting.run(scope.directives)
         rewrites = rewriting.rewrites or self.rewriting().rewrites
         rest = Rest(self, scope, name if how in {"", "=", "^~"} else "", rewrites, regex=how.startswith(("~", "@")))
         before = () if how == "@" else self.before()
-        chosen = [*dropped(scope), *before, *self._entered(scope, how, name, label), *rewriting.all()]
+        chosen = [*dropped(scope), *before, *self._entered(scope, how, name), *rewriting.all()]
         chosen += self._handled(handlers)
         ends = () if rewriting.answered else (*rest.input_edits(), *_moved(rewriting), *rest.steps())
         yield rest.route(label, place, [*chosen, *ends], name=f"{self.name}{name}" if how == "@" else "")
         for each in special:
             inner = Rest(self, scope.inner(each), rest.location, rewrites, regex=True)
             steps: list[Step] = [*inner.input_edits(), *_moved(rewriting), *inner.steps()]
-            yield inner.route(handlers[id(each)], Place(inner.scope, NEVER), steps, name=handlers[id(each)])
+            own = f"{label}, if at line {each.line}"
+            yield inner.route(own, Place(inner.scope, NEVER), steps, name=handlers[id(each)])
         for each in scope.own("limit_except"):
             inner = Rest(self, scope.inner(each), rest.location, self.rewriting().rewrites, regex=True)
-            own = f"{label}, limit_except"
-            yield inner.route(own, Place(inner.scope, NEVER), [*inner.input_edits(), *inner.steps()], name=own)
+            steps = [*inner.input_edits(), *inner.steps()]
+            yield inner.route(f"{label}, limit_except", Place(inner.scope, NEVER), steps, name=self._called(each))
 
-    def _entered(self, scope: Scope, how: str, name: str, label: str) -> Iterator[Step]:
+    def _called(self, block: Directive) -> str:
+        """What a block is called by that gets requests only from within its location."""
+        return f"{self.name} {block.name} {block.source.path}:{block.line}:{block.column}"
+
+    def _entered(self, scope: Scope, how: str, name: str) -> Iterator[Step]:
         """What happens when the location is chosen, before its own directives are run."""
         yield from self._internal(scope)
         if how.startswith("~"):
@@ -208,7 +213,7 @@ class Server:
         for each in scope.own("limit_except"):
             allowed = tuple(each.args) + (("HEAD",) if "GET" in each.args else ())
             others = Not(Test(Of(Subject.METHOD), How.EQUALS, allowed))
-            yield Reroute(to=f"{label}, limit_except", why="limit_except", when=others, place=each.place)
+            yield Reroute(to=self._called(each), why="limit_except", when=others, place=each.place)
 
     def _internal(self, scope: Scope) -> Iterator[Step]:
         """A location for requests that nginx itself makes."""
