@@ -233,7 +233,9 @@ def _summary(
     counts = [_count(sum(one.severity is severity for one in findings), severity) for severity in RANKS]
     told = ", ".join(filter(None, counts)) or "nothing wrong found"
     parts = [
-        f"{_count(len(configs), 'config')}, {_count(routes, 'route')}: {told}" if configs else "no config was read",
+        f"{_count(len(configs), 'config')}, {_count(routes, 'route') or 'no route'}: {told}"
+        if configs
+        else "no config was read",
         f"{len(silenced)} silenced" if silenced else "",
         f"{_count(len(problems), 'problem')} in reading" if problems else "",
         f"{_count(passed_over, 'file')} passed over that {'is' if passed_over == 1 else 'are'} no config"
