@@ -106,3 +106,17 @@ def test_a_pattern_is_compiled_when_it_is_used_and_says_at_once_what_it_finds() 
     assert pattern.findall("abba") == ["bb"]
     assert "findall" in vars(pattern)
     assert pattern.pattern == "b+"
+
+
+def test_its_signature_is_told_before_the_first_object_is_made() -> None:
+    import inspect
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Fresh:
+        name: str
+        times: int = 1
+
+    assert str(inspect.signature(Fresh)) == "(*, name: str, times: int = 1)"
+    assert inspect.signature(Fresh).parameters == inspect.signature(Fresh).parameters
+    Fresh(name="x")
+    assert str(inspect.signature(Fresh)) == "(*, name: str, times: int = 1)"

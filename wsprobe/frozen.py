@@ -22,6 +22,7 @@ else:
         def decorate(cls: type) -> type:
             made = dataclasses.dataclass(init=False, repr=False, eq=False, slots=slots, kw_only=kw_only)(cls)
             made.__init__, made.__repr__ = _first_init(made), _repr
+            made.__signature__ = _Signature()
             if eq:
                 made.__eq__, made.__hash__ = _equal, _hash if frozen else None
             if frozen:
@@ -36,6 +37,21 @@ __all__ = ["dataclass"]
 
 _MISSING = object()
 _set = object.__setattr__
+
+
+class _Signature:
+    """What inspect.signature says of a class whose real __init__ may not have been made yet."""
+
+    def __get__(self, _: object, cls: Any) -> Any:  # noqa: ANN401
+        import inspect
+
+        def parameter(field: Any) -> inspect.Parameter:  # noqa: ANN401
+            kind = inspect.Parameter.KEYWORD_ONLY if field.kw_only else inspect.Parameter.POSITIONAL_OR_KEYWORD
+            needed = field.default is field.default_factory  # both are MISSING
+            default = inspect.Parameter.empty if needed else field.default
+            return inspect.Parameter(field.name, kind, default=default, annotation=field.type)
+
+        return inspect.Signature([parameter(field) for field in dataclasses.fields(cls)])
 
 
 def _first_init(cls: Any) -> Callable[..., None]:  # noqa: ANN401  a class that is being made
