@@ -203,7 +203,7 @@ services:
 """,
 }
 NAMES = {"nginx": "nginx.conf", "haproxy": "haproxy.cfg", "caddy": "Caddyfile", "apache": "httpd.conf"}
-FORMATS = ("terminal", "json", "sarif", "github")
+FORMATS = ("terminal", "json", "sarif", "github", "junit")
 
 _TOKEN = string.ascii_letters + string.digits
 SHAPES = st.one_of(

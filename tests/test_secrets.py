@@ -21,8 +21,10 @@ from tests import backend, wire
 from tests.backend import Backend, Exchange
 from tests.standin import SECRET, forged, token
 from tests.tracing import SECONDS, Ran, command, run
+from wsprobe.reports import formats
 
 FORMATS = ("terminal", "json", "markdown")
+EVERY_FORMAT = tuple(formats())
 HEADERS = (
     *("Proxy-Authorization", "X-Auth-Token", "X-Api-Key", "X-Client-Secret", "X-Session-Id", "X-Amzn-Oidc-Data"),
     *("X-Goog-IAP-JWT-Assertion", "Cf-Access-Jwt-Assertion", "X-MS-Token-AAD-Access-Token", "X-Forwarded-Access-Token"),
@@ -206,12 +208,12 @@ def traced(left: Left, vault: Vault, name: str, port: int, folder: Path) -> None
     left.ran(f"{name}: trace with userinfo", run("trace", url, "--location", "--hold", "1"), status=1)
     left.ran(f"{name}: plan", run("trace", url, "--plan", *words[2:]), status=0)
     for file in ("trace.json", "report.json"):
-        for format_ in FORMATS:
+        for format_ in EVERY_FORMAT:
             left.ran(f"{name}: report of {file} as {format_}", run("report", str(saved / file), "--format", format_))
 
 
 def diagnosed(left: Left, folder: Path) -> None:
-    for format_ in FORMATS:
+    for format_ in EVERY_FORMAT:
         out = str(folder / f"diagnosed{format_}")
         left.ran(f"diagnose as {format_}", run("diagnose", str(folder), "--format", format_, "-o", out), status=1)
 

@@ -52,6 +52,7 @@ def formats() -> Mapping[str, Format]:
 
 
 def by_suffix(path: PurePath | str) -> str | None:
-    """The name of the format that a file's suffix stands for, None where it stands for none."""
-    suffix = PurePath(path).suffix.lower()
-    return next((name for name, module in formats().items() if suffix == module.SUFFIX), None)
+    """The name of the format that the end of a file's name stands for, None where it stands for none."""
+    file = PurePath(path).name.lower()
+    ends = ((len(module.SUFFIX), name) for name, module in formats().items() if file.endswith(module.SUFFIX))
+    return max(ends, default=(0, None))[1]

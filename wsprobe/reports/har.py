@@ -1,0 +1,199 @@
+"""HAR 1.2, as the network panels of browsers import it: an entry a hop, and a page a connection.
+
+Payloads are not recorded: `_webSocketMessages` holds the close frames, whose code and reason are, and `_wsprobe` how
+many frames passed. Cookies and other secrets were replaced before.
+"""
+
+from typing import Any
+
+from wsprobe.codec import encode
+from wsprobe.model import Close, Ending, Message, Observation, Report, Reports, Sender
+from wsprobe.reports import _exchange as exchange
+
+NAME = "har"
+SUFFIX = ".har"
+
+Json = dict[str, Any]
+
+_NOT_RECORDED = "payloads are not recorded; _wsprobe.frames counts the frames"
+
+
+def render(report: Report) -> str:
+    """One report as a HAR log."""
+    return _log((report,))
+
+
+def render_all(reports: Reports) -> str:
+    """The reports of several connections as one HAR log."""
+    return _log(reports.reports)
+
+
+def _log(reports: tuple[Report, ...]) -> str:
+    pages = [_page(report, number) for number, report in enumerate(reports, 1) if report.trace.hops]
+    entries = [
+        _entry(report, index, f"connection_{number}")
+        for number, report in enumerate(reports, 1)
+        for index in range(len(report.trace.hops))
+    ]
+    version = reports[0].version if reports else ""
+    creator = {"name": "wsprobe", "version": version}
+    return exchange.document({"log": {"version": "1.2", "creator": creator, "pages": pages, "entries": entries}})
+
+
+def _page(report: Report, number: int) -> Json:
+    verdict = report.verdict
+    return {
+        "startedDateTime": _started(report.trace.hops[0]),
+        "id": f"connection_{number}",
+        "title": report.subject,
+        "pageTimings": {},
+        "comment": report.summary,
+        "_wsprobe": {
+            "trace": report.trace.id,
+            "order": report.trace.order,
+            "verdict": {"rule": verdict.rule, "message": verdict.message, "confidence": verdict.confidence.value}
+            if verdict
+            else None,
+        },
+    }
+
+
+def _entry(report: Report, index: int, page: str) -> Json:
+    hop = report.trace.hops[index]
+    timings = _timings(hop)
+    address = exchange.address(hop.peers.server if hop.peers else None)
+    close = exchange.first_close(hop)
+    made: Json = {
+        "pageref": page,
+        "startedDateTime": _started(hop),
+        "time": round(sum(took for name, took in timings.items() if took > 0 and name != "ssl"), 4),
+        "request": _request(hop, report.subject),
+        "response": _response(hop),
+        "cache": {},
+        "timings": timings,
+        "connection": hop.connection,
+        "comment": f"{hop.name}: {_NOT_RECORDED}",
+        "_resourceType": "websocket" if hop.handshake and hop.handshake.asked else "fetch",
+        "_webSocketMessages": [_message(hop, one) for one in hop.closes if one.ending is Ending.FRAME],
+        "_webSocketClose": _close(hop, close) if close else None,
+        "_wsprobe": _beside(hop, report.endings[index] if index < len(report.endings) else ""),
+    }
+    return made | ({"serverIPAddress": address[0]} if address else {})
+
+
+def _started(hop: Observation) -> str:
+    return exchange.moment(hop, -exchange.connecting(hop)).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _timings(hop: Observation) -> dict[str, float]:
+    """Milliseconds by the names of HAR: what does not apply is -1, and ssl is a part of connect."""
+    phases = hop.phases or {}
+    answered = hop.handshake.duration if hop.handshake else None
+    ways = [phases[name] for name in ("tcp", "proxy", "tls") if name in phases]
+    return {
+        "blocked": -1,
+        "dns": _milliseconds(phases.get("dns")),
+        "connect": _milliseconds(sum(ways) if ways else None),
+        "ssl": _milliseconds(phases.get("tls")),
+        "send": 0,
+        "wait": max(0.0, _milliseconds(answered)),
+        "receive": 0,
+    }
+
+
+def _milliseconds(took: float | None) -> float:
+    return -1 if took is None or took < 0 else round(took * 1000, 4)
+
+
+def _request(hop: Observation, subject: str) -> Json:
+    message = hop.request
+    query = exchange.target(hop).partition("?")[2]
+    return {
+        "method": exchange.method(hop),
+        "url": exchange.url(hop, subject),
+        "httpVersion": exchange.version(message.start_line) if message else "",
+        "cookies": _cookies(hop.request, "cookie"),
+        "headers": _headers(message),
+        "queryString": [_pair(part) for part in query.split("&") if part],
+        "headersSize": -1,
+        "bodySize": 0,
+    }
+
+
+def _response(hop: Observation) -> Json:
+    message, (status, reason) = hop.response, exchange.status(hop)
+    body = message.body if message else None
+    content: Json = {
+        "size": body.size if body else 0,
+        "mimeType": exchange.header(hop, "content-type", answer=True) or "x-unknown",
+    }
+    made: Json = {
+        "status": status,
+        "statusText": reason,
+        "httpVersion": exchange.version(message.start_line, answer=True) if message else "",
+        "cookies": _cookies(message, "set-cookie"),
+        "headers": _headers(message),
+        "content": content | ({"text": body.text} if body and body.text is not None else {}),
+        "redirectURL": exchange.header(hop, "location", answer=True),
+        "headersSize": -1,
+        "bodySize": body.size if body else -1,
+    }
+    return made | ({"_error": hop.failure.message} if hop.failure else {})
+
+
+def _headers(message: Message | None) -> list[Json]:
+    return [{"name": name, "value": value} for name, value in (message.headers if message else ())]
+
+
+def _cookies(message: Message | None, carrier: str) -> list[Json]:
+    """The cookies by name; their values were replaced before."""
+    values = [value for name, value in (message.headers if message else ()) if name.lower() == carrier]
+    pairs = [
+        pair for value in values for pair in (value.split(";")[:1] if carrier == "set-cookie" else value.split(";"))
+    ]
+    return [_pair(pair.strip()) for pair in pairs if pair.strip()]
+
+
+def _pair(text: str) -> Json:
+    name, _, value = text.partition("=")
+    return {"name": name, "value": value}
+
+
+# The connection's life.
+
+
+def _message(hop: Observation, close: Close) -> Json:
+    """A close frame as Chromium has frames: the code and the reason are its payload."""
+    return {
+        "type": "receive" if close.sender is Sender.SERVER else "send",
+        "time": exchange.moment(hop, close.at).timestamp(),
+        "opcode": 8,
+        "data": " ".join(filter(None, ("" if close.code is None else str(close.code), close.reason))),
+    }
+
+
+def _close(hop: Observation, close: Close) -> Json:
+    return {
+        "code": close.code,
+        "reason": close.reason,
+        "sender": close.sender.value,
+        "ending": close.ending.value,
+        "time": exchange.moment(hop, close.at).timestamp(),
+    }
+
+
+def _beside(hop: Observation, ending: str) -> Json:
+    recorded = encode(hop)
+    named = (
+        "name",
+        "instance",
+        "recorder",
+        "handshake",
+        "frames",
+        "pings",
+        "closes",
+        "ended",
+        "failure",
+        "verification",
+    )
+    return {"ending": ending} | {name: recorded[name] for name in named if recorded.get(name) is not None}
