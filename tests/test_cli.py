@@ -178,7 +178,7 @@ def test_the_suffix_of_a_file_picks_its_format(suffix: str, begins: str, app: st
 def test_a_folder_gets_trace_report_and_markdown(app: str, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "incident"
     ran = run("trace", app, "--hold", "0.5", "-o", str(folder), "-o", str(tmp_path / "more.json"), "--format", "json")
-    assert {file.name for file in folder.iterdir()} == {"trace.json", "report.json", "report.md"}
+    assert {file.name for file in folder.iterdir()} == {"trace.json", "report.json", "report.md", "report.html"}
     assert json.loads((folder / "trace.json").read_text())["schema"] == "wsprobe.trace/1"
     assert json.loads((folder / "report.json").read_text()) == ran.report
     assert json.loads((tmp_path / "more.json").read_text()) == ran.report

@@ -66,7 +66,7 @@ def test_nothing_wrong_is_nothing_found() -> None:
 def test_files_are_written(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     assert run("demo", "-o", str(folder)).status == 0
-    assert {file.name for file in folder.iterdir()} == {"trace.json", "report.json", "report.md"}
+    assert {file.name for file in folder.iterdir()} == {"trace.json", "report.json", "report.md", "report.html"}
     assert json.loads((folder / "report.json").read_text())["verdict"]["rule"] == "header-removed"
     assert "header-removed" in (folder / "report.md").read_text()
 

@@ -155,7 +155,12 @@ def test_two_recorders_around_a_balancer_are_joined_diagnosed_and_attached(folde
         for line in [*attach.splitlines(), "wsprobe diagnose records/"]:
             done = stage.run(line)
             assert done.returncode == 0, (line, done.stdout, done.stderr)
-    assert {path.name for path in (folder / "incident").iterdir()} == {"trace.json", "report.json", "report.md"}
+    assert {path.name for path in (folder / "incident").iterdir()} == {
+        "trace.json",
+        "report.json",
+        "report.md",
+        "report.html",
+    }
 
 
 @pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith(SERVING) and "edge" not in line])

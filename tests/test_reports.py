@@ -449,7 +449,12 @@ def test_the_suffix_picks_the_format_and_a_folder_gets_all(tmp_path: Path, capsy
     assert capsys.readouterr().out == terminal.render(HEALTHY)
     for file, module in zip(files, formats().values(), strict=True):
         assert file.read_text(encoding="utf-8") == module.render(HEALTHY)
-    assert {path.name for path in (tmp_path / "new").iterdir()} == {"trace.json", "report.json", "report.md"}
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {
+        "trace.json",
+        "report.json",
+        "report.md",
+        "report.html",
+    }
     assert decode(json.loads((tmp_path / "new" / "trace.json").read_text())) == HEALTHY.trace
 
 

@@ -22,8 +22,9 @@ from tests.backend import Backend, Exchange
 from tests.standin import SECRET, forged, token
 from tests.tracing import SECONDS, Ran, command, run
 from wsprobe.reports import formats
+from wsprobe.reports import formats
 
-FORMATS = ("terminal", "json", "markdown")
+FORMATS = tuple(formats())
 EVERY_FORMAT = tuple(formats())
 HEADERS = (
     *("Proxy-Authorization", "X-Auth-Token", "X-Api-Key", "X-Client-Secret", "X-Session-Id", "X-Amzn-Oidc-Data"),

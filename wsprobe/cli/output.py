@@ -10,7 +10,7 @@ from wsprobe.model import Report, Reports, Severity
 from wsprobe.reports import by_suffix, formats
 
 _RANKS = {Severity.ERROR: 2, Severity.WARNING: 1, Severity.NOTE: 0}
-_FOLDER_FILES = ("report.json", "report.md")
+_FOLDER_FILES = ("report.json", "report.md", "report.html")
 TRACE_FILE = "trace.json"
 
 
@@ -24,7 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         action="append",
         default=[],
-        help="also write a file, whose suffix picks the format, or into a folder: trace.json, report.json, report.md",
+        help="also write a file, whose suffix picks the format, or into a folder: trace.json, report.json, .md and .html",
     )
     parser.add_argument(
         "--fail-on",

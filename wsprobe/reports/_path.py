@@ -43,11 +43,12 @@ class Route:
 
 def draw(report: Report, width: int, measure: Callable[[str], int] = len) -> list[Line]:
     """The path in at most `width` columns: on one line where it fits, else one hop a line."""
-    route = _route(report, max(8, width // 3), measure)
-    return _across(route, width, measure) or _down(route, width, measure)
+    made = route(report, max(8, width // 3), measure)
+    return _across(made, width, measure) or _down(made, width, measure)
 
 
-def _route(report: Report, room: int, measure: Callable[[str], int]) -> Route:
+def route(report: Report, room: int, measure: Callable[[str], int] = len) -> Route:
+    """What there is to draw, with names of at most `room` columns."""
     names = [hop.name for hop in report.trace.hops]
     inner = [shortened(visible(name), room, measure) for name in names]
     first, last = _open_ends(report.trace.hops)

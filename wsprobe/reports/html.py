@@ -1,0 +1,167 @@
+"""HTML: one file that opens from disk and as an attachment, loads nothing, and runs no script but its own.
+
+The whole document is ASCII: whatever carries it, and whatever it is declared as, its letters and the hash of its
+script stay what they are.
+"""
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterator
+
+from wsprobe.model import Report, Reports
+from wsprobe.reports import _view
+from wsprobe.reports._html_findings import others, verdict
+from wsprobe.reports._html_hops import hops
+from wsprobe.reports._html_matrix import matrix, numbers, ordered
+from wsprobe.reports._html_overview import overview
+from wsprobe.reports._html_script import SCRIPT
+from wsprobe.reports._html_style import STYLE, SYMBOLS
+from wsprobe.reports._html_waterfall import waterfall
+from wsprobe.reports._html_write import NOTHING, Html, Sheet, Size, joined, tag
+from wsprobe.reports._text import shortened, visible
+
+NAME = "html"
+SUFFIX = ".html"
+
+LARGEST = 4_900_000
+"""Octets of a document: what mail and issue trackers take, and what a browser shows without a pause."""
+
+_SIZES = (
+    Size(characters=8000, items=400, rows=2000),
+    Size(characters=1000, items=100, rows=600),
+    Size(characters=300, items=30, rows=300),
+    Size(characters=100, items=12, rows=100),
+    Size(characters=40, items=4, rows=20),
+)
+
+
+def render(report: Report) -> str:
+    """One report; where it is too large, what is left out of it is said, and the JSON report has it."""
+    return _fitting(lambda size: _report(_sheet(report, size)), visible(report.subject))
+
+
+def render_all(reports: Reports) -> str:
+    """Several connections: their numbers, each result, and the report of the first of each."""
+    if len(reports.reports) == 1:
+        return render(reports.reports[0])
+    kinds = _view.kinds(reports)
+
+    def written(size: Size) -> Iterator[Html]:
+        yield overview(reports, kinds, size)
+        for number, kind in enumerate(kinds[: size.items]):
+            sheet = _sheet(kind.first, size, f"k{number}-", 3)
+            title = tag(
+                "h2", _view.counted(kind.times, "connection"), ": ", shortened(visible(kind.first.subject), 200)
+            )
+            body = joined(_parts(sheet))
+            folded = tag("details", tag("summary", title, " ", _when(kind.first)), body, open=number == 0)
+            yield tag("div", folded, id=f"kind-{number}", class_="kind")
+
+    return _fitting(written, _view.counted(reports.summary.connections, "connection"))
+
+
+def _sheet(report: Report, size: Size, prefix: str = "", level: int = 2) -> Sheet:
+    return Sheet(report, size, prefix, level, numbers(ordered(report)))
+
+
+def _fitting(written: Callable[[Size], Iterator[Html]], title: str) -> str:
+    """The document in the first size that fits, in the last one that there is."""
+    for size in _SIZES:
+        parts: list[str] = []
+        length = 0
+        for part in written(size):
+            parts.append(part.encode("ascii", "xmlcharrefreplace").decode("ascii"))
+            length += len(parts[-1])
+            if length > LARGEST:
+                break
+        else:
+            break
+    return _document("".join(parts), title)
+
+
+def _document(body: str, title: str) -> str:
+    policy = (
+        f"default-src 'none'; script-src {_hash(SCRIPT)}; style-src {_hash(STYLE)}; base-uri 'none'; form-action 'none'"
+    )
+    head = joined(
+        (
+            Html('<meta charset="utf-8">'),
+            Html(f'<meta http-equiv="Content-Security-Policy" content="{policy}">'),
+            Html('<meta name="viewport" content="width=device-width, initial-scale=1">'),
+            Html('<meta name="referrer" content="no-referrer">'),
+            Html('<meta name="color-scheme" content="light dark">'),
+            tag("title", f"{shortened(title, 120)} - wsprobe"),
+            tag("style", Html(STYLE)),
+        )
+    )
+    skip = '<a class="skip" href="#verdict">To the verdict</a>'
+    html = f'<!DOCTYPE html>\n<html lang="en">\n<head>{head}</head>\n<body>{skip}{SYMBOLS}<main>{body}</main>'
+    return f"{html}<script>{SCRIPT}</script></body>\n</html>\n".encode("ascii", "xmlcharrefreplace").decode("ascii")
+
+
+def _hash(content: str) -> str:
+    """A source expression that lets through this very text (CSP 3, 2.3.1)."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
+
+
+# One report.
+
+
+def _report(sheet: Sheet) -> Iterator[Html]:
+    report = sheet.report
+    yield tag("header", tag("h1", sheet.said(report.subject)), tag("p", _when(report), class_="hint"))
+    yield from _parts(sheet)
+
+
+def _when(report: Report) -> str:
+    tries = _view.counted(1 + len(report.trace.trials), "connection")
+    return " \N{MIDDLE DOT} ".join(filter(None, (_view.when(report), tries, f"wsprobe {report.version}")))
+
+
+def _parts(sheet: Sheet) -> Iterator[Html]:
+    yield verdict(sheet)
+    yield matrix(sheet)
+    yield waterfall(sheet)
+    yield others(sheet)
+    yield _controls(sheet)
+    yield _configs(sheet)
+    yield hops(sheet)
+    yield _reach(sheet)
+    yield sheet.section("next", "Next", sheet.commands("Commands", _view.commands(sheet.report)))
+    yield _manifest(sheet)
+
+
+def _controls(sheet: Sheet) -> Html:
+    rows = ([sheet.said(one.name), sheet.said(one.result)] for one in sheet.report.controls)
+    table = sheet.table(["control", "what came of it"], rows, "Controls")
+    return sheet.section("controls", "Controls", table, _stopped(sheet) if table else NOTHING)
+
+
+def _stopped(sheet: Sheet) -> Html:
+    stopped = sheet.report.trace.stopped
+    return tag("p", "No more were made: ", sheet.said(stopped), class_="hint") if stopped else NOTHING
+
+
+def _configs(sheet: Sheet) -> Html:
+    return sheet.section("configs", "Configs", sheet.listed(sheet.report.config))
+
+
+def _reach(sheet: Sheet) -> Html:
+    report = sheet.report
+    return sheet.section(
+        "reach",
+        "What this rests on",
+        sheet.titled("Connection", report.connection),
+        sheet.titled("Not observed", _view.unobserved(report)),
+        sheet.titled("Not judged", map(_view.told, _view.skips(report))),
+        sheet.titled("What the recorders alter", report.alters),
+    )
+
+
+def _manifest(sheet: Sheet) -> Html:
+    report = sheet.report
+    times = sum(one.times for one in report.redactions)
+    rows = ([sheet.said(one.what), sheet.said(one.where), str(one.times)] for one in report.redactions)
+    table = sheet.table(["what", "where", "times"], rows, "Redaction manifest")
+    none = NOTHING if table else tag("p", "Nothing had to be withheld.")
+    return sheet.section("withheld", f"Redactions: {_view.counted(times, 'value')} withheld", table, none)
