@@ -24,7 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         action="append",
         default=[],
-        help="also write a file, whose suffix picks the format, or into a folder: trace.json, report.json, .md and .html",
+        help="also write a file, whose suffix picks the format, or into a folder: trace.json, report.json, .md, .html",
     )
     parser.add_argument(
         "--fail-on",
