@@ -22,7 +22,6 @@ from tests.backend import Backend, Exchange
 from tests.standin import SECRET, forged, token
 from tests.tracing import SECONDS, Ran, command, run
 from wsprobe.reports import formats
-from wsprobe.reports import formats
 
 FORMATS = tuple(formats())
 EVERY_FORMAT = tuple(formats())

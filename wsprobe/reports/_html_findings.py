@@ -17,12 +17,12 @@ def verdict(sheet: Sheet) -> Html:
     found = report.verdict
     if found is None:
         sign = ("present", "well") if _view.calm(report) else ("warning", "warning")
-        head = tag("p", icon(sign[0]), tag("strong", sheet.said(report.summary)), class_="title")
+        head = tag("p", icon(sign[0]), tag("strong", sheet.prose(report.summary)), class_="title")
         return tag("section", head, path(sheet), class_=f"verdict {sign[1]}", id=sheet.anchor("verdict"))
     return tag(
         "section",
         sheet.heading(_title(sheet, found)),
-        tag("p", sheet.said(found.message), class_="message"),
+        tag("p", sheet.prose(found.message), class_="message"),
         path(sheet),
         _told(sheet, found),
         class_=f"verdict {found.severity.value}",
@@ -37,7 +37,7 @@ def others(sheet: Sheet) -> Html:
         tag(
             "article",
             sheet.heading(_title(sheet, finding), 1),
-            tag("p", sheet.said(finding.message)),
+            tag("p", sheet.prose(finding.message)),
             _told(sheet, finding),
             class_=f"finding {finding.severity.value}",
         )
@@ -64,7 +64,7 @@ def _title(sheet: Sheet, finding: Finding) -> Html:
 
 
 def _told(sheet: Sheet, finding: Finding) -> Html:
-    fix = [tag("p", tag("b", "Fix: "), sheet.said(finding.fix), class_="fix")] if finding.fix else []
+    fix = [tag("p", tag("b", "Fix: "), sheet.prose(finding.fix), class_="fix")] if finding.fix else []
     return joined(
         (
             sheet.titled("Evidence", (_place(sheet, finding, place) for place in finding.places)),
@@ -107,7 +107,9 @@ def excerpts(sheet: Sheet, lines: tuple[Line, ...]) -> Html:
     figures = []
     for name, group in groupby(lines[: sheet.size.items], key=lambda line: line.path):
         every = list(group)
-        shown = [joined((tag("span", f"{line.line}", class_="ln"), " ", _line(sheet, line), "\n")) for line in every]
+        shown = [
+            joined((tag("span", f"{line.line}", class_="ln"), " ", _line(sheet, line), Html("\n"))) for line in every
+        ]
         caption = f"{visible(name)}:{every[0].line}"
         figures.append(
             tag("figure", tag("figcaption", sheet.code(caption)), tag("pre", tag("code", *shown)), class_="excerpt")

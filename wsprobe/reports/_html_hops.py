@@ -17,7 +17,7 @@ def hops(sheet: Sheet) -> Html:
     more = len(every) - len(parts)
     rest = [tag("p", f"{more} more hops are in the JSON report.", class_="more")] if more > 0 else []
     order = sheet.report.trace.order
-    known = [tag("p", "The order is known ", sheet.said(order), ".", class_="hint")] if order and len(every) > 1 else []
+    known = [tag("p", "Order of the hops: ", sheet.said(order), class_="hint")] if order and len(every) > 1 else []
     return sheet.section("hops", "Hops", *parts, *rest, *known)
 
 
@@ -134,7 +134,7 @@ def _message(sheet: Sheet, title: str, message: Message | None) -> Html:
     if message is None:
         return NOTHING
     shown = message.headers[: sheet.size.rows]
-    lines = [joined((tag("b", sheet.said(message.start_line)), "\n"))]
+    lines = [joined((tag("b", sheet.said(message.start_line)), Html("\n")))]
     lines += [
         joined((tag("span", sheet.said(name), class_="name"), ": ", sheet.said(v), Html("\n"))) for name, v in shown
     ]

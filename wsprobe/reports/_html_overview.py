@@ -43,7 +43,7 @@ def _sign(report: Report) -> str:
 def _link(kind: _view.Kind, number: int, size: Size) -> Html:
     verdict = kind.first.verdict
     name = shortened(visible(verdict.rule), size.characters) if verdict else "nothing wrong seen"
-    shown = joined((icon(_sign(kind.first)), " ", tag("span", name)))
+    shown = joined((icon(_sign(kind.first)), tag("span", name)))
     return tag("a", shown, href=f"#kind-{number}") if number < size.items else shown
 
 

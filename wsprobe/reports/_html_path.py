@@ -6,8 +6,8 @@ from wsprobe.reports._html_write import Html, Sheet, hidden, icon, tag
 from wsprobe.reports._path import Route, route
 
 _LONGEST_NAME = 120
-_MOST_ACROSS = 5
-"""Stations that stand beside each other; more stand below each other."""
+_FEW, _SOME = 5, 10
+"""Stations that stand beside each other, and that do where the page is wide; more stand below each other."""
 
 
 def path(sheet: Sheet) -> Html:
@@ -21,8 +21,9 @@ def path(sheet: Sheet) -> Html:
         parts.append(_station(sheet, made, index, hops.get(index), station))
     more = len(made.stations) - sheet.size.items
     parts += [tag("li", f"and {more} more stations", class_="more")] if more > 0 else []
-    long = " long" if len(made.stations) > _MOST_ACROSS else ""
-    return tag("ol", *parts, class_=f"path{long}", aria_label="The path, the client's side first")
+    count = len(made.stations)
+    size = "short" if count <= _FEW else "long" if count <= _SOME else "longest"
+    return tag("ol", *parts, class_=f"path {size}", aria_label="The path, the client's side first")
 
 
 def _numbers(made: Route) -> list[int]:

@@ -43,7 +43,7 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
 section > :last-child, article > :last-child { margin-bottom: 0; }
 .i, .end { fill: none; stroke: currentColor; stroke-width: 2; stroke-linecap: round; stroke-linejoin: round; }
 .i { width: 1.05em; height: 1.05em; vertical-align: -.16em; flex: none; }
-h2 > .i, h3 > .i, .title .i { margin-right: .4rem; }
+h2 > .i, h3 > .i, .title .i, .plain th .i { margin-right: .4rem; }
 .i.present { color: var(--good); } .i.absent, .i.bad { color: var(--bad); } .i.altered { color: var(--altered); }
 .i.warning { color: var(--warning); } .i.uncompared, .i.unobserved, .i.note { color: var(--dim); }
 .verdict { border-left: 5px solid var(--dim); } .verdict.error { border-left-color: var(--bad); }
@@ -78,7 +78,8 @@ h2 > .i, h3 > .i, .title .i { margin-right: .4rem; }
   border: 1.5px solid var(--bad); border-radius: 99px; padding: .15rem .6rem; font-size: .85rem; text-align: center;
   margin-right: .7rem; }
 .path .mark .i { color: inherit; margin-right: .25rem; }
-.path.long { flex-direction: column; align-items: flex-start; }
+.path.long .hop { padding: .45rem .55rem; flex-basis: auto; } .path.long .way { min-width: 2rem; padding: 0 .3rem; }
+.path.long .way.guilty { flex: 1 0 auto; }
 .filters { display: flex; flex-wrap: wrap; gap: .5rem 1.25rem; align-items: center; margin: 0 0 .8rem;
   font-size: .9rem; }
 .filters input[type=search] { font: inherit; color: inherit; background: var(--page); border: 1px solid var(--dim);
@@ -138,7 +139,6 @@ figure { margin: .6rem 0; } figcaption { color: var(--dim); font-size: .86rem; }
   display: inline-block; min-width: 2.5em; text-align: right; margin-right: .5em; user-select: none; }
 @media screen and (max-width: 46rem) {
   main { padding-top: 1rem; } section { padding: .9rem .9rem; }
-  .path { flex-direction: column; align-items: stretch; }
   .lane { grid-template-columns: minmax(0, 1fr); } .lane > b { text-align: left; } .lane > b:empty { display: none; }
   .lane .key { grid-column: 1; }
   dl div { grid-template-columns: minmax(0, 1fr); } dd { margin-bottom: .35rem; }
@@ -147,22 +147,9 @@ figure { margin: .6rem 0; } figcaption { color: var(--dim); font-size: .86rem; }
   .plain tr { padding: .4rem 0; border-top: 1px solid var(--line); }
   .plain td:not(:empty)::before { content: attr(data-head) ": "; color: var(--dim); }
 }
-.path.long .way, .upright { min-height: 2.4rem; }
-.path.long .way { flex: none; padding: .5rem 0 .5rem 1.6rem; }
-.path.long .way::before { left: 1rem; right: auto; top: .2rem; bottom: .3rem; border-top: 0;
-  border-left: 2px solid var(--dim); }
-.path.long .way::after { left: calc(1rem - 3.5px); right: auto; top: auto; bottom: .3rem; transform: rotate(135deg); }
-.path.long .way.dotted::before { border-left-style: dotted; }
-.path.long .way.guilty::before { border-left: 3px dashed var(--bad); border-top: 0; }
-@media screen and (max-width: 46rem) {
-  .path .way { flex: none; min-height: 2.4rem; justify-content: flex-start; padding: .5rem 0 .5rem 1.9rem; }
-  .path .way.guilty { flex: none; }
-  .path .way::before { left: 1rem; right: auto; top: .2rem; bottom: .3rem; border-top: 0;
-    border-left: 2px solid var(--dim); }
-  .path .way::after { left: calc(1rem - 3.5px); right: auto; top: auto; bottom: .3rem; transform: rotate(135deg); }
-  .path .way.dotted::before { border-left-style: dotted; }
-  .path .way.guilty::before { border-left: 3px dashed var(--bad); border-top: 0; }
-}
+@media screen and (max-width: 46rem) { DOWN.path }
+@media screen and (max-width: 76rem) { DOWN.path.long }
+DOWN.path.longest
 @media screen and (max-width: 44rem) { WIDE.few }
 @media screen and (max-width: 60rem) { WIDE.some }
 @media screen and (max-width: 80rem) { WIDE.many }
@@ -189,6 +176,20 @@ SEL td::before { content: attr(data-head); display: inline-block; min-width: 5re
   color: var(--dim); font-size: .84rem; }
 SEL .group { padding: 0; }
 """
+# Where the path has no room to stand across, it stands upright.
+_UPRIGHT = """
+SEL { flex-direction: column; align-items: stretch; }
+SEL .hop { flex-direction: row; flex-wrap: wrap; justify-content: flex-start; align-items: baseline; gap: 0 .8rem; }
+SEL .way { flex: none; min-height: 2.2rem; justify-content: flex-start; padding: .45rem 0 .45rem 1.9rem; }
+SEL .way::before { left: 1rem; right: auto; top: .2rem; bottom: .3rem; border-top: 0;
+  border-left: 2px solid var(--dim); }
+SEL .way::after { left: calc(1rem - 3.5px); right: auto; top: auto; bottom: .3rem; transform: rotate(135deg); }
+SEL .way.dotted::before { border-left-style: dotted; }
+SEL .way.guilty { flex: none; }
+SEL .way.guilty::before { border-left: 3px dashed var(--bad); border-top: 0; }
+"""
+for _path in (".path.longest", ".path.long", ".path"):
+    STYLE = STYLE.replace(f"DOWN{_path}", _UPRIGHT.replace("SEL", _path))
 for _width in ("few", "some", "many", "blocks"):
     STYLE = STYLE.replace(f"WIDE.{_width}", _BLOCKS.replace("SEL", f".matrix.{_width}"))
 

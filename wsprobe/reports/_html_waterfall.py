@@ -4,7 +4,7 @@ Places are percentages of a drawing that is as wide as the page lets it be, so t
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from wsprobe.model import Close, Count, Ending, Observation, Pings, Sender
 from wsprobe.reports import _view
@@ -22,7 +22,6 @@ _ENDINGS_IN_WORDS = {
 }
 _SIDES = (Sender.CLIENT, Sender.SERVER)
 _TICKS = 4
-_LANE = 64
 _LONGEST = 44
 
 
@@ -132,36 +131,41 @@ def _last(hop: Observation) -> float:
 
 
 def _lane(sheet: Sheet, number: int, hop: Observation, scale: float) -> Html:
-    words = f"{hop.name}: {_view.ending(sheet.report, number)}"
     link = tag("a", sheet.said(hop.name), href=f"#{sheet.anchor(f'hop-{number}')}")
-    drawn = [_direction(hop, side, at, scale) for at, side in enumerate(_SIDES)]
+    drawn, height = [], 0
+    for side in _SIDES:
+        part, took = _direction(hop, side, height, scale)
+        drawn.append(part)
+        height += took
     shake = hop.handshake.duration if hop.handshake else None
     before = NOTHING
     if shake is not None and math.isfinite(shake):
-        before = tag("rect", x=_x(0, scale), y="0", width=_width(shake, scale), height=str(2 * _LANE), class_="shake")
-    said = tag("p", sheet.said(_view.ending(sheet.report, number)), class_="key")
-    drawing = _svg(2 * _LANE, sheet.said(words), before, *drawn)
+        before = tag("rect", x=_x(0, scale), y="0", width=_width(shake, scale), height=str(height), class_="shake")
+    ending = _view.ending(sheet.report, number)
+    drawing = _svg(height, sheet.said(f"{hop.name}: {ending}"), before, *drawn)
+    said = tag("p", sheet.said(ending), class_="key")
     return tag("div", tag("b", link), drawing, said, class_="lane", id=sheet.anchor(f"life-{number}"))
 
 
-def _direction(hop: Observation, side: Sender, lane: int, scale: float) -> Html:
-    """One direction: what passed, until when, and how it ended."""
-    top = lane * _LANE
-    line = str(top + 34)
+def _direction(hop: Observation, side: Sender, top: int, scale: float) -> tuple[Html, int]:
+    """One direction, and how high it is drawn: what passed, until when, and how it ended."""
+    words = [tag("text", said, x=_x(0, scale), y=str(top + 16 + 15 * at)) for at, said in enumerate(_passed(hop, side))]
+    middle = top + 18 + 15 * len(words)
     begin = hop.handshake.duration if hop.handshake and hop.handshake.duration is not None else 0.0
     last = getattr(hop.activity, side.value) if hop.activity else None
     closes = [close for close in hop.closes if _side(close) is side]
     end = max((close.at for close in closes), default=hop.ended if hop.ended is not None else _last(hop))
-    parts = [tag("line", x1=_x(begin, scale), x2=_x(end, scale), y1=line, y2=line, class_="quiet")]
+    parts = [_stroke(begin, end, middle, scale, "quiet")]
     if last is not None and last > begin:
-        parts.append(tag("line", x1=_x(begin, scale), x2=_x(last, scale), y1=line, y2=line, class_="busy"))
-    parts += [_mark(close, top + 34, scale) for close in closes]
-    whom = "client → server" if side is Sender.CLIENT else "server → client"
-    passed = f"{whom}: {'; '.join(_passed(hop, side)) or 'no frame seen'}"
-    parts.append(tag("text", shortened(visible(passed), _LONGEST), x=_x(0, scale), y=str(top + 16)))
+        parts.append(_stroke(begin, last, middle, scale, "busy"))
+    parts += [_mark(close, middle, scale) for close in closes]
     if closes:
-        parts.append(_label(", then ".join(dict.fromkeys(map(_told, closes))), end, top + 56, scale))
-    return joined(parts)
+        parts.append(_label(", then ".join(dict.fromkeys(map(_told, closes))), end, middle + 21, scale))
+    return joined((*parts, *words)), middle - top + 30
+
+
+def _stroke(begin: float, end: float, y: int, scale: float, class_: str) -> Html:
+    return tag("line", x1=_x(begin, scale), x2=_x(end, scale), y1=str(y), y2=str(y), class_=class_)
 
 
 def _side(close: Close) -> Sender:
@@ -169,13 +173,21 @@ def _side(close: Close) -> Sender:
     return Sender.CLIENT if close.sender is Sender.CLIENT else Sender.SERVER
 
 
-def _passed(hop: Observation, side: Sender) -> Iterator[str]:
+def _passed(hop: Observation, side: Sender) -> list[str]:
+    """What passed in one direction, in lines that fit on a narrow page."""
     counts: dict[str, Count] = getattr(hop.frames, side.value) if hop.frames else {}
-    if counts:
-        yield ", ".join(f"{one.frames} {name}, {_octets(one.bytes)}" for name, one in list(counts.items())[:4])
     pings: Pings | None = getattr(hop.pings, side.value) if hop.pings else None
-    if pings:
-        yield f"{pings.answered}/{pings.sent} pings answered"
+    parts = [
+        f"{one.frames} {shortened(visible(name), 12)} {_octets(one.bytes)}" for name, one in list(counts.items())[:8]
+    ]
+    parts += [f"{pings.answered} of {pings.sent} pings answered"] if pings else []
+    lines = [f"{'client → server' if side is Sender.CLIENT else 'server → client'}: "]
+    for number, part in enumerate(parts or ["no frame seen"]):
+        comma = ", " if number + 1 < len(parts) else ""
+        if len(lines[-1]) + len(part) > _LONGEST:
+            lines.append("")
+        lines[-1] += f"{part}{comma}"
+    return lines
 
 
 def _octets(number: int) -> str:

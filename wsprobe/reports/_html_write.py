@@ -1,5 +1,6 @@
 """HTML that is safe by construction: text is escaped unless a function of this file made it."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from html import escape
@@ -7,6 +8,8 @@ from html import escape
 from wsprobe.model import Report
 from wsprobe.reports import _view
 from wsprobe.reports._text import shortened, visible
+
+_CODE = re.compile("`([^`]+)`")
 
 
 class Html(str):
@@ -79,6 +82,11 @@ class Sheet:
         """A text, its beginning and end where it is too long."""
         return text(shortened(visible(value), self.size.characters))
 
+    def prose(self, value: str) -> Html:
+        """A sentence of ours; what it gives in backticks is code."""
+        parts = _CODE.split(shortened(visible(value), self.size.characters))
+        return joined(tag("code", part) if number % 2 else part for number, part in enumerate(parts))
+
     def code(self, value: str) -> Html:
         """A text as code; nothing for no text."""
         return tag("code", self.said(value)) if value else NOTHING
@@ -96,7 +104,7 @@ class Sheet:
     def listed(self, items: Iterable[str], class_: str | None = None) -> Html:
         """A list; nothing where it is empty."""
         every = list(items)
-        lines = [tag("li", item if isinstance(item, Html) else self.said(item)) for item in every[: self.size.items]]
+        lines = [tag("li", item if isinstance(item, Html) else self.prose(item)) for item in every[: self.size.items]]
         if len(every) > len(lines):
             lines.append(tag("li", f"and {len(every) - len(lines)} more, which the JSON report has", class_="more"))
         return tag("ul", *lines, class_=class_) if lines else NOTHING

@@ -54,7 +54,12 @@ def render_all(reports: Reports) -> str:
                 "h2", _view.counted(kind.times, "connection"), ": ", shortened(visible(kind.first.subject), 200)
             )
             body = joined(_parts(sheet))
-            folded = tag("details", tag("summary", title, " ", _when(kind.first)), body, open=number == 0)
+            folded = tag(
+                "details",
+                tag("summary", title, " ", tag("span", _view.when(kind.first), class_="hint")),
+                body,
+                open=number == 0,
+            )
             yield tag("div", folded, id=f"kind-{number}", class_="kind")
 
     return _fitting(written, _view.counted(reports.summary.connections, "connection"))
