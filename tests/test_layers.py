@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "wsprobe"
 LAYERS = {
-    0: ("model", "parts", "patterns", "frozen", "closecodes", "inspection"),
+    0: ("model", "parts", "patterns", "frozen", "closecodes", "inspection", "comparison"),
     1: [
         "codec",
         "credentials",
@@ -27,10 +27,11 @@ LAYERS = {
         "observer",
         "recordfile",
         "redact",
+        "stats",
     ],
     2: ("path", "wording", "lb", "trials", "stacks", "ladder", "defaults", "weighing", "groups"),
     3: ("judging", "rules"),
-    4: ("diagnose", "meet", "controls", "examine", "silences", "veil"),
+    4: ("diagnose", "meet", "controls", "examine", "silences", "veil", "sides", "alike", "changes", "diff"),
     5: ("net", "reports"),
     6: ("cli", "__main__"),
 }

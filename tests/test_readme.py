@@ -163,6 +163,17 @@ def test_two_recorders_around_a_balancer_are_joined_diagnosed_and_attached(folde
     }
 
 
+def test_the_fix_is_proven_as_it_says(folder: Path) -> None:
+    with ExitStack() as stack:
+        stage = Stage(folder, stack)
+        for line in next(block for block in BLOCKS if "wsprobe diff" in block).splitlines():
+            done = stage.run(line)
+            assert done.returncode == 0, (line, done.stdout, done.stderr)
+    quoted = re.search(r'"(fixed as far as seen: .*?)"', README)
+    assert quoted
+    assert quoted[1] in " ".join(done.stdout.split())
+
+
 @pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith(SERVING) and "edge" not in line])
 def test_a_recorder_serves(command: str, folder: Path) -> None:
     with ExitStack() as stack:

@@ -14,6 +14,7 @@ from operator import attrgetter, is_
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from wsprobe.comparison import Comparison
 from wsprobe.inspection import Inspection
 from wsprobe.model import Observation, Recorder, Report, Reports, Trace
 
@@ -23,6 +24,7 @@ SCHEMAS = {
     "wsprobe.report/1": Report,
     "wsprobe.reports/1": Reports,
     "wsprobe.inspection/1": Inspection,
+    "wsprobe.diff/1": Comparison,
 }
 """The documents that are written, by the name in their `schema` field."""
 
@@ -48,7 +50,7 @@ class DecodeError(ValueError):
     """A document that is none of ours; the text says where and why."""
 
 
-Document = Observation | Trace | Report | Reports | Inspection
+Document = Observation | Trace | Report | Reports | Inspection | Comparison
 
 
 def encode(record: Document) -> Json:
@@ -114,7 +116,7 @@ def decode(document: object) -> Document:
         why = "a newer version than this wsprobe reads: update wsprobe" if newer else "not a schema of wsprobe"
         msg = f"schema {schema[:64]!r} is {why}"
         raise DecodeError(msg)
-    record: Observation | Trace | Report | Reports = _decoder(SCHEMAS[schema])(document)
+    record: Document = _decoder(SCHEMAS[schema])(document)
     return record
 
 

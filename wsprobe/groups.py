@@ -112,11 +112,7 @@ def _one_in(chance: float) -> str:
 
 def _nodes(tried: Sequence[Tried]) -> Iterator[str]:
     """How many nodes the tries can have met: what the answers and addresses tell apart."""
-    by: dict[str, set[str]] = {}
-    for one in tried:
-        for kind, key in _KEYS.items():
-            if name := key(one.hop):
-                by.setdefault(kind, set()).add(name)
+    by = nodes(one.hop for one in tried)
     if not by or len(tried) < 2:
         return
     kind, names = max(by.items(), key=lambda item: len(item[1]))
@@ -128,6 +124,16 @@ def _nodes(tried: Sequence[Tried]) -> Iterator[str]:
         return
     yield f"{len(names)} nodes seen, by {kind}"
     yield f"{needed(len(names))} tries would meet one bad node of {len(names)} with 95 %, if each can meet any"
+
+
+def nodes(hops: Iterable[Observation]) -> dict[str, set[str]]:
+    """The names of the nodes that were met, by what names them."""
+    found: dict[str, set[str]] = {}
+    for hop in hops:
+        for by, key in _KEYS.items():
+            if name := key(hop):
+                found.setdefault(by, set()).add(name)
+    return found
 
 
 def needed(nodes: int) -> int:

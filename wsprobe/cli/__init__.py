@@ -22,6 +22,7 @@ COMMANDS = {
     "diagnose": "join and judge what recorders saw, of anyone's traffic",
     "inspect": "read load balancer configs, and say per route what happens to an upgrade",
     "report": "render a saved trace or report",
+    "diff": "what changed between two traces or two sets of repeats, and whether a fix worked",
     "explain": "a close code or a rule in words",
     "token": "what a JSON Web Token says, and whether it would verify",
 }

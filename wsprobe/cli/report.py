@@ -5,6 +5,7 @@ from pathlib import Path
 
 from wsprobe.cli import UsageError, output
 from wsprobe.codec import DecodeError, decode, decode_line, parse
+from wsprobe.comparison import Comparison
 from wsprobe.inspection import Inspection
 from wsprobe.model import Observation, Report, Reports, Trace
 
@@ -44,6 +45,8 @@ def read(path: Path) -> Report | Reports | Trace:
         raise UsageError(f"{path}: {_records(text) or error}") from error
     if isinstance(document, Inspection):
         raise UsageError(f"{path}: an inspection of configs: wsprobe inspect writes it in any format")
+    if isinstance(document, Comparison):
+        raise UsageError(f"{path}: a comparison: wsprobe diff writes it in any format")
     if isinstance(document, Observation):
         raise UsageError(f"{path}: {_records(text)}")
     if isinstance(document, Trace) and not document.hops:

@@ -43,7 +43,8 @@ def _wrapped(text: str, room: int) -> list[str]:
         return [shown]
     import textwrap
 
-    return textwrap.wrap(shown, room, break_on_hyphens=False) or [""]
+    narrow = cells(shown) <= len(shown)  # characters are what textwrap counts
+    return textwrap.wrap(shown, room if narrow else room // 2, break_on_hyphens=False) or [""]
 
 
 class Page:
