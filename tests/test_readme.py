@@ -251,5 +251,5 @@ def test_what_is_left_to_the_gate_is_a_target_of_the_makefile() -> None:
         "pip",
         "mkdir",
     )
-    more = ("wsprobe diagnose records/", "wsprobe report incident/trace.json")
+    more = ("wsprobe diagnose records/", "wsprobe report incident/trace.json", "wsprobe attach incident/report.json")
     assert [line for line in COMMANDS if not line.startswith((*covered, *more))] == []

@@ -21,6 +21,7 @@ from tests import backend, wire
 from tests.backend import Backend, Exchange
 from tests.standin import SECRET, forged, token
 from tests.tracing import SECONDS, Ran, command, run
+from tests.tracker import TOKEN, GitLabTracker
 from wsprobe.reports import formats
 
 FORMATS = tuple(formats())
@@ -218,6 +219,27 @@ def diagnosed(left: Left, folder: Path) -> None:
         left.ran(f"diagnose as {format_}", run("diagnose", str(folder), "--format", format_, "-o", out), status=1)
 
 
+def attached(left: Left, vault: Vault, folder: Path) -> None:
+    """Every report posted to an issue, a new one too: what was printed, and the body of every request."""
+    vault.planted["the tracker's token"] = TOKEN
+    env = {"ISSUE_TOKEN": TOKEN}
+    with GitLabTracker() as tracker:
+        project = f"{tracker.url}/{tracker.project}/-/issues"
+        for file in sorted(folder.rglob("report.json")):
+            words = ("attach", str(file), f"{project}/5")
+            left.ran(f"attach {file}: printed", run(*words), status=0)
+            for again in ("posted", "updated"):
+                left.ran(
+                    f"attach {file}: {again}", run(*words, "--post", "--token-env", "ISSUE_TOKEN", env=env), status=0
+                )
+            opening = ("attach", str(file), project, "--new", "--title", "1011", "--post", "--token-env", "ISSUE_TOKEN")
+            left.ran(f"attach {file}: opened", run(*opening, env=env), status=0)
+            left.ran(f"attach {file}: refused", run(*words, "--post", "--token-cmd", f"echo {TOKEN}x"), status=1)
+        bodies = [f"{asked.path} {asked.query} {asked.body.decode()}" for asked in tracker.asked]
+    assert len(bodies) > 10
+    left.texts["attach: requests"] = "\n".join(bodies)
+
+
 @pytest.mark.parametrize("engine", ["relay", "mitmproxy"])
 @pytest.mark.parametrize("server", [upgraded, refusing, redirecting], ids=lambda server: server.__name__)
 def test_no_secret_leaves_a_recorder_a_trace_or_a_diagnosis(server: object, engine: str, tmp_path: Path) -> None:
@@ -231,6 +253,7 @@ def test_no_secret_leaves_a_recorder_a_trace_or_a_diagnosis(server: object, engi
         with process(left, engine, "record", "tap", *listen, "--engine", engine) as port:
             traced(left, vault, "request", port, tmp_path)
             diagnosed(left, tmp_path)
+    attached(left, vault, tmp_path)
     left.files(tmp_path)
     received = "\n".join(f"{request.start_line} {request.headers}" for request in app.requests)
     sent = [place for place in vault.planted if place.startswith("request: ")]

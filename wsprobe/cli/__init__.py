@@ -23,6 +23,7 @@ COMMANDS = {
     "inspect": "read load balancer configs, and say per route what happens to an upgrade",
     "report": "render a saved trace or report",
     "diff": "what changed between two traces or two sets of repeats, and whether a fix worked",
+    "attach": "post a report to an issue of GitHub or GitLab; prints what it would post unless --post",
     "explain": "a close code or a rule in words",
     "token": "what a JSON Web Token says, and whether it would verify",
 }

@@ -126,13 +126,13 @@ def _bearer(options: argparse.Namespace) -> str | None:
         name = options.bearer_env
         if name not in os.environ:
             raise UsageError(f"--bearer-env: there is no environment variable {name}")
-        return _checked(os.environ[name], f"--bearer-env: the value of {name}")
+        return checked_token(os.environ[name], f"--bearer-env: the value of {name}")
     if options.bearer_file is not None:
-        return _checked(read_text(options.bearer_file), f"--bearer-file: what {options.bearer_file} holds")
-    return _checked(printed(options.bearer_cmd, "--bearer-cmd"), "--bearer-cmd: what the command printed")
+        return checked_token(read_text(options.bearer_file), f"--bearer-file: what {options.bearer_file} holds")
+    return checked_token(printed(options.bearer_cmd, "--bearer-cmd"), "--bearer-cmd: what the command printed")
 
 
-def _checked(text: str, what: str) -> str:
+def checked_token(text: str, what: str) -> str:
     """A bearer token as RFC 6750, 2.1, has it; UsageError that tells what is wrong and nothing of the token."""
     token = _SCHEME.sub("", text.strip())
     if not token:
