@@ -5,6 +5,7 @@ import time
 import pytest
 
 from wsprobe.lb._paths import PathForm
+from wsprobe.lb.evaluation import evaluate, holds, matches
 from wsprobe.lb.expressions import (
     ALWAYS,
     NEVER,
@@ -31,16 +32,14 @@ from wsprobe.lb.expressions import (
     Without,
     Written,
     both,
-    evaluate,
     has,
     header,
-    holds,
-    matches,
     path_begins,
     path_is,
 )
 from wsprobe.lb.expressions import Test as Is
-from wsprobe.lb.predict import Request, Run
+from wsprobe.lb.request import Request
+from wsprobe.lb.run import Run
 
 REQUEST = Request(
     target="/a%20b//c/../ws?token=x%2By&empty=",

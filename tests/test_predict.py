@@ -52,7 +52,8 @@ from wsprobe.lb.model import (
     Upstream,
     Which,
 )
-from wsprobe.lb.predict import Request, predict, request_for, upgrade
+from wsprobe.lb.predict import predict
+from wsprobe.lb.request import Request, request_for, upgrade
 from wsprobe.model import Header, Line
 
 HERE = Line(path="lb.conf", line=7, text="the line")

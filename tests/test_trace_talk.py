@@ -253,11 +253,19 @@ def _interrupted(words: list[str], ready: Callable[[], bool]) -> tuple[int, str,
     return process.returncode, out, err
 
 
+def _pings(exchange: Exchange) -> None:
+    """A backend that asks for a pong: once that has come, the client is watching."""
+    exchange.send(backend.switching(exchange.request) + wire.frame(wire.PING, b""))
+    for opcode, payload in exchange.frames():
+        if opcode == wire.CLOSE:
+            exchange.send(wire.frame(wire.CLOSE, payload))
+
+
 def test_an_interruption_while_it_watches_leaves_a_report(tmp_path: Path) -> None:
     saved = tmp_path / "report.json"
-    with Backend(says("one")) as app:
+    with Backend(_pings) as app:
         words = [f"ws://127.0.0.1:{app.port}/", "--hold", "60", "--format", "json", "-o", str(saved)]
-        status, out, err = _interrupted(words, lambda: bool(app.exchanges))
+        status, out, err = _interrupted(words, lambda: bool(app.exchanges and app.exchanges[0].received))
         assert app.exchanges[0].done.wait(SECONDS)
     hop = json.loads(out)["trace"]["hops"][0]
     assert (status, err) == (130, "")

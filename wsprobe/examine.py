@@ -25,7 +25,8 @@ from wsprobe.inspection import (
 )
 from wsprobe.lb import secrets
 from wsprobe.lb.model import Config, Gate, Limit, Named, Op, Route
-from wsprobe.lb.predict import Request, predict
+from wsprobe.lb.predict import predict
+from wsprobe.lb.request import Request
 from wsprobe.lb.source import Source
 from wsprobe.parts import Severity
 from wsprobe.rules.config import Asked, Passage, judged, survey

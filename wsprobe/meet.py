@@ -11,7 +11,8 @@ from wsprobe.ends import first_close, silence
 from wsprobe.headers import Edit, Kind, Value, permitted
 from wsprobe.inspection import Change, HeaderEdit, Prediction, Timeout, Timer
 from wsprobe.lb.model import Config
-from wsprobe.lb.predict import Request, predict
+from wsprobe.lb.predict import predict
+from wsprobe.lb.request import Request
 from wsprobe.model import Ending, Finding, Line, Message, Observation, Report
 from wsprobe.path import Path, code_of
 from wsprobe.veil import Veil

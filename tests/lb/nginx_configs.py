@@ -3,7 +3,8 @@
 from wsprobe.inspection import Prediction
 from wsprobe.lb.model import Config
 from wsprobe.lb.nginx import read
-from wsprobe.lb.predict import Request, predict, upgrade
+from wsprobe.lb.predict import predict
+from wsprobe.lb.request import Request, upgrade
 from wsprobe.lb.source import from_text
 from wsprobe.parts import Header
 

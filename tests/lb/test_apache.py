@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from wsprobe.inspection import Timer
 from wsprobe.lb import apache
 from wsprobe.lb.model import Config, Edit, Gate, Opaque, Route
-from wsprobe.lb.predict import carry, predict, request_for, upgrade
+from wsprobe.lb.predict import carry, predict
+from wsprobe.lb.request import request_for, upgrade
 from wsprobe.lb.source import Files, ReadError, from_text
 
 TOKEN = ("Authorization", "Bearer a.b.c")

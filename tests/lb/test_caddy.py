@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from wsprobe.inspection import Change, HeaderEdit, Prediction, Timer
 from wsprobe.lb import caddy, recognised
 from wsprobe.lb.model import Config, Gate, Route
-from wsprobe.lb.predict import Request, predict, steps_of, upgrade
+from wsprobe.lb.predict import predict, steps_of
+from wsprobe.lb.request import Request, upgrade
 from wsprobe.lb.source import Files, ReadError, from_text
 from wsprobe.model import Header
 

@@ -14,7 +14,8 @@ from wsprobe.lb import recognised
 from wsprobe.lb.envoy import read, sniff
 from wsprobe.lb.expressions import Of, Subject, Text
 from wsprobe.lb.model import Config, Effect, Gate
-from wsprobe.lb.predict import Request, predict, upgrade
+from wsprobe.lb.predict import predict
+from wsprobe.lb.request import Request, upgrade
 from wsprobe.lb.source import Files, ReadError, from_text
 from wsprobe.parts import Header
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from wsprobe.inspection import Prediction
 from wsprobe.lb import haproxy, recognised
 from wsprobe.lb.model import Config, Edit, Gate
-from wsprobe.lb.predict import Request, predict, upgrade
+from wsprobe.lb.predict import predict
+from wsprobe.lb.request import Request, upgrade
 from wsprobe.lb.source import ReadError, from_text
 from wsprobe.model import Header
 

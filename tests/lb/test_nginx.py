@@ -3,7 +3,7 @@
 import pytest
 
 from tests.lb.nginx_configs import BEARER, WS, config, header, inside, sent
-from wsprobe.lb.predict import upgrade
+from wsprobe.lb.request import upgrade
 
 
 @pytest.mark.parametrize(

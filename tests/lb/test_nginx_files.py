@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tests.lb.nginx_configs import BEARER, WS, config, header, sent
 from wsprobe.lb.model import Config
 from wsprobe.lb.nginx import read, sniff
-from wsprobe.lb.predict import carry, predict, upgrade
+from wsprobe.lb.predict import carry, predict
+from wsprobe.lb.request import upgrade
 from wsprobe.lb.source import Files, ReadError, from_text
 
 # Fragments and other files.

@@ -4,7 +4,8 @@ import pytest
 
 from tests.lb.nginx_configs import WS, config, header, inside, sent
 from wsprobe.lb.model import Gate
-from wsprobe.lb.predict import Request, predict, upgrade
+from wsprobe.lb.predict import predict
+from wsprobe.lb.request import Request, upgrade
 
 # Locations and servers.
 

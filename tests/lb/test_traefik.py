@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from wsprobe.inspection import Prediction
 from wsprobe.lb import reader, recognised
 from wsprobe.lb.model import Config, Effect, Gate
-from wsprobe.lb.predict import predict, upgrade
+from wsprobe.lb.predict import predict
+from wsprobe.lb.request import upgrade
 from wsprobe.lb.source import Files, ReadError, from_text
 
 BEARER = ("Authorization", "Bearer x")

@@ -18,7 +18,8 @@ from tests.backend import Request as Received
 from wsprobe.inspection import Prediction
 from wsprobe.lb import reader
 from wsprobe.lb.model import Config
-from wsprobe.lb.predict import Request, predict
+from wsprobe.lb.predict import predict
+from wsprobe.lb.request import Request
 from wsprobe.lb.source import Files
 from wsprobe.model import Header
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.prediction import Tally, compare, examples
-from wsprobe.lb.predict import Request, upgrade
+from wsprobe.lb.request import Request, upgrade
 from wsprobe.model import Header
 
 PROXY = "apache"

@@ -15,7 +15,8 @@ from tests.prediction.test_apache import config
 from wsprobe.inspection import Timer
 from wsprobe.lb import reader
 from wsprobe.lb.model import Config
-from wsprobe.lb.predict import Request, predict, upgrade
+from wsprobe.lb.predict import predict
+from wsprobe.lb.request import Request, upgrade
 from wsprobe.lb.source import Files, from_text
 from wsprobe.model import Header
 

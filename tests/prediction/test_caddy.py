@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.prediction import Tally, compare, examples
-from wsprobe.lb.predict import Request
+from wsprobe.lb.request import Request
 from wsprobe.model import Header
 
 PROXY = "caddy"

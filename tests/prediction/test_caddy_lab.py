@@ -19,7 +19,8 @@ from tests.prediction.test_caddy import OPTIONS, PROXY, VERSION, caddyfiles, ren
 from wsprobe.inspection import Prediction, Timer
 from wsprobe.lb import reader, recognised
 from wsprobe.lb.model import Config
-from wsprobe.lb.predict import Request, carry, predict, upgrade
+from wsprobe.lb.predict import carry, predict
+from wsprobe.lb.request import Request, upgrade
 from wsprobe.lb.source import Files, ReadError, from_text
 from wsprobe.model import Header
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests import prediction
 from tests.prediction import Tally, compare, examples
-from wsprobe.lb.predict import Request, upgrade
+from wsprobe.lb.request import Request, upgrade
 from wsprobe.parts import Header
 
 PROXY = "envoy"

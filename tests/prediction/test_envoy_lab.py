@@ -17,7 +17,8 @@ from tests.prediction.test_envoy import PROXY, _filter, _lone, config
 from wsprobe.inspection import Timeout, Timer
 from wsprobe.lb import envoy
 from wsprobe.lb.model import Config
-from wsprobe.lb.predict import Request, predict, upgrade
+from wsprobe.lb.predict import predict
+from wsprobe.lb.request import Request, upgrade
 from wsprobe.lb.source import from_text
 from wsprobe.parts import Header
 

@@ -16,7 +16,8 @@ from tests.prediction import Tally, answer, differences, read, send
 from tests.tls import self_signed
 from wsprobe.inspection import Prediction, Timer
 from wsprobe.lb.model import Config, Upstream
-from wsprobe.lb.predict import Request, predict, upgrade
+from wsprobe.lb.predict import predict
+from wsprobe.lb.request import Request, upgrade
 from wsprobe.model import Header
 
 pytestmark = pytest.mark.lab

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.prediction import Tally, compare, examples
 from tests.prediction.nginx_versions import WHEEL, version
-from wsprobe.lb.predict import Request
+from wsprobe.lb.request import Request
 
 PROXY = "nginx"
 

@@ -20,7 +20,8 @@ from tests.tls import self_signed
 from wsprobe.inspection import Timer
 from wsprobe.lb import reader
 from wsprobe.lb.model import Config, Named, Op
-from wsprobe.lb.predict import Request, predict, upgrade
+from wsprobe.lb.predict import predict
+from wsprobe.lb.request import Request, upgrade
 from wsprobe.lb.source import from_text
 from wsprobe.parts import Header
 

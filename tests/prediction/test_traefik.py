@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.prediction import Tally, compare, examples
-from wsprobe.lb.predict import Request
+from wsprobe.lb.request import Request
 
 pytestmark = pytest.mark.lab
 

@@ -17,7 +17,8 @@ from tests.prediction import Got, Tally, answer, differences, read, send
 from tests.tls import self_signed
 from wsprobe.inspection import Prediction, Timer
 from wsprobe.lb.model import Config
-from wsprobe.lb.predict import Request, predict, upgrade
+from wsprobe.lb.predict import predict
+from wsprobe.lb.request import Request, upgrade
 
 pytestmark = pytest.mark.lab
 

@@ -21,7 +21,7 @@ from wsprobe.reports import config as reports
 
 if TYPE_CHECKING:
     from wsprobe.examine import Query
-    from wsprobe.lb.predict import Request
+    from wsprobe.lb.request import Request
     from wsprobe.parts import Header
 
 _WEEK = 7 * 24 * 3600
@@ -179,7 +179,7 @@ def _request(options: argparse.Namespace) -> "Request | None":
     from yarl import URL
 
     from wsprobe.cli.asked import parse_url
-    from wsprobe.lb.predict import request_for
+    from wsprobe.lb.request import request_for
 
     text: str = options.predict
     if text.startswith("/") and not text.startswith("//"):

@@ -24,7 +24,9 @@ _USUAL = {
 }
 """What files are called, and whose they mostly are."""
 
-_SHARED = frozenset({"expressions", "model", "predict", "source", "secrets"})
+_SHARED = frozenset(
+    {"edits", "evaluation", "expressions", "model", "predict", "request", "run", "secrets", "sizes", "source"}
+)
 
 
 class Reader(Protocol):

@@ -8,6 +8,7 @@ from wsprobe.lb._apache_expr import condition
 from wsprobe.lb._apache_grammar import Node, Parsed, undefined
 from wsprobe.lb._apache_preprocess import has
 from wsprobe.lb._apache_values import SECURE, all_of, env, header_text, interpolated, join, variable
+from wsprobe.lb.evaluation import matches
 from wsprobe.lb.expressions import (
     ALWAYS,
     Captured,
@@ -21,7 +22,6 @@ from wsprobe.lb.expressions import (
     Text,
     Undecided,
     Value,
-    matches,
 )
 from wsprobe.lb.model import Assign, Edit, Named, Op, Stall, Step
 

@@ -6,19 +6,8 @@ from wsprobe.lb._envoy_filter import Filter, Source
 from wsprobe.lb._envoy_match import header_match, names, string
 from wsprobe.lb._envoy_proto import flag, get, share, text, under
 from wsprobe.lb._yaml import Node
-from wsprobe.lb.expressions import (
-    ALWAYS,
-    Condition,
-    How,
-    Not,
-    Of,
-    OneOf,
-    Subject,
-    Test,
-    Undecided,
-    both,
-    matches,
-)
+from wsprobe.lb.evaluation import matches
+from wsprobe.lb.expressions import ALWAYS, Condition, How, Not, Of, OneOf, Subject, Test, Undecided, both
 from wsprobe.lb.model import Answer, Edit, Effect, Gate, Like, Named, Op, Opaque, Step
 
 _RAW_PATH = Of(Subject.RAW_PATH)

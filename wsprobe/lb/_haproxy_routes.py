@@ -18,17 +18,8 @@ from wsprobe.lb._haproxy_samples import Scope
 from wsprobe.lb._haproxy_samples_of import sampled
 from wsprobe.lb._haproxy_timers import timeouts
 from wsprobe.lb._haproxy_words import Word
-from wsprobe.lb.expressions import (
-    ALWAYS,
-    Condition,
-    How,
-    Of,
-    Subject,
-    Test,
-    Undecided,
-    both,
-    holds,
-)
+from wsprobe.lb.evaluation import holds
+from wsprobe.lb.expressions import ALWAYS, Condition, How, Of, Subject, Test, Undecided, both
 from wsprobe.lb.model import (
     Answer,
     Edit,
@@ -38,7 +29,8 @@ from wsprobe.lb.model import (
     Route,
     Step,
 )
-from wsprobe.lb.predict import Run, upgrade
+from wsprobe.lb.request import upgrade
+from wsprobe.lb.run import Run
 from wsprobe.parts import Line
 
 _MAX_CHOICES = 200  # backends that a name made from the request may be

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterator
 
-from wsprobe.lb.expressions import All, Cases, Condition, How, Of, OneOf, Subject, Test, Value, matches
+from wsprobe.lb.evaluation import matches
+from wsprobe.lb.expressions import All, Cases, Condition, How, Of, OneOf, Subject, Test, Value
 
 _PATHS = frozenset({Subject.RAW_PATH, Subject.PATH, Subject.TARGET})
 

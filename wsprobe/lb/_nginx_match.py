@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from wsprobe.frozen import dataclass
 from wsprobe.lb._nginx_scope import Scope
-from wsprobe.lb.expressions import ALWAYS, NEVER, Condition, How, Not, OneOf, Test, Value, both, matches
+from wsprobe.lb.evaluation import matches
+from wsprobe.lb.expressions import ALWAYS, NEVER, Condition, How, Not, OneOf, Test, Value, both
 from wsprobe.patterns import lazy
 
 _SAMPLES = (

@@ -5,20 +5,8 @@ from collections.abc import Callable
 from wsprobe.lb._traefik_chain import Chain, DisabledError
 from wsprobe.lb._traefik_matchers import RuleError, client_ip, pattern, regex
 from wsprobe.lb._traefik_tree import Setting
-from wsprobe.lb.expressions import (
-    Condition,
-    How,
-    Not,
-    Of,
-    Piece,
-    Subject,
-    Test,
-    Undecided,
-    both,
-    has,
-    header,
-    matches,
-)
+from wsprobe.lb.evaluation import matches
+from wsprobe.lb.expressions import Condition, How, Not, Of, Piece, Subject, Test, Undecided, both, has, header
 from wsprobe.lb.model import Answer, Edit, Effect, Gate, Like, Named, Op, Opaque
 
 _USERS = ("users", "usersFile", "realm", "removeHeader", "headerField")

@@ -3,6 +3,7 @@
 No line of a config says any of it, so most steps have no place; an option that changes one is the place of that one.
 """
 
+import re
 from collections.abc import Iterator
 
 from wsprobe.frozen import dataclass
@@ -31,6 +32,7 @@ from wsprobe.lb.expressions import (
 )
 from wsprobe.lb.model import (
     Answer,
+    Assign,
     Edit,
     Like,
     Limit,
@@ -77,6 +79,7 @@ _ENCODED = {
 RAW_PATH = Of(Subject.RAW_PATH)
 ESCAPED_PATH = Written(RAW_PATH, PathForm.ESCAPED)
 QUERY = Of(Subject.QUERY)
+_ASKED = "asked for an upgrade"
 _CONNECTION = header("Connection", Lines.JOINED)
 
 
@@ -276,3 +279,14 @@ def _nominated(entry: Entry) -> Iterator[Step]:
     yield Edit(op=Op.REMOVE, which=Named(("Upgrade",)), when=both(token("Connection", "upgrade"), Not(ASKS)))
     if not allowed:
         yield Edit(op=Op.SET, which=Named(("Connection",)), value=Cases(((ASKS, Text("Upgrade")),)))
+        return
+    # What is allowed stays named, without spaces and ahead of Upgrade.
+    yield Assign(name=_ASKED, value=Cases(((ASKS, Text("Upgrade")),)))
+    connection = Named(("Connection",))
+    yield Edit(op=Op.JOIN, which=connection, separator=",")
+    others = rf"(?!(?:{'|'.join(map(re.escape, allowed))})\Z).*"
+    yield Edit(
+        op=Op.REPLACE, which=connection, value=Text(""), pattern=r"(?<=,)[ \t]+|[ \t]+(?=,)|^[ \t]+|[ \t]+$", every=True
+    )
+    yield Edit(op=Op.PRUNE, which=connection, pattern=others)
+    yield Edit(op=Op.APPEND, which=connection, value=Of(Subject.VARIABLE, _ASKED), separator=",")

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from dataclasses import field
 
 from wsprobe.frozen import dataclass
-from wsprobe.lb.expressions import All, Condition, How, Test, Unsure, Value, evaluate
+from wsprobe.lb.evaluation import evaluate
+from wsprobe.lb.expressions import All, Condition, How, Test, Unsure, Value
 from wsprobe.lb.model import Reroute, Route
-from wsprobe.lb.predict import Run
+from wsprobe.lb.run import Run
 
 _Key = tuple[int, How, str]
 """What a text is compared with (the number of the value), how, and the text."""

@@ -12,7 +12,8 @@ from functools import cached_property
 from wsprobe.credentials import is_secret_name
 from wsprobe.frozen import dataclass
 from wsprobe.inspection import Change, Handling, HeaderEdit, Prediction, Timeout, Timer, Unknown
-from wsprobe.lb.expressions import ALWAYS, NEVER, How, Of, Subject, Test, holds
+from wsprobe.lb.evaluation import holds
+from wsprobe.lb.expressions import ALWAYS, NEVER, How, Of, Subject, Test
 from wsprobe.lb.model import (
     Answer,
     Config,
@@ -26,7 +27,9 @@ from wsprobe.lb.model import (
     Stall,
     Step,
 )
-from wsprobe.lb.predict import Request, Run, carry, predict, steps_of
+from wsprobe.lb.predict import carry, finish, predict, steps_of
+from wsprobe.lb.request import Request
+from wsprobe.lb.run import Run
 from wsprobe.parts import Header, Line
 from wsprobe.patterns import lazy
 from wsprobe.rules.config._index import Index
@@ -70,7 +73,7 @@ class Passage:
         if self.entered is None:
             return self.carried(self.request)
         run = replace(self.entered.copy(), choosing=False)
-        return run.finish(self.config, self._around, opened(self.route))
+        return finish(run, self.config, self._around, opened(self.route))
 
     def carried(self, request: Request) -> Prediction:
         """What becomes of another request on this route, if every authentication lets it pass."""

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from wsprobe.frozen import dataclass
 from wsprobe.lb.model import Answer, Gate, Listener, Route, Stall, Step
-from wsprobe.lb.predict import Request, upgrade
+from wsprobe.lb.request import Request, upgrade
 from wsprobe.parts import Header, Line
 
 HOST = "app.example.com"

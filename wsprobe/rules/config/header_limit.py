@@ -33,7 +33,7 @@ from dataclasses import replace
 
 from wsprobe.inspection import ConfigFinding
 from wsprobe.lb.model import Limit, Measure
-from wsprobe.lb.predict import measured
+from wsprobe.lb.sizes import measured
 from wsprobe.parts import Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
 from wsprobe.rules.config._pages import APACHE, CADDY_OPTIONS, ENVOY, HAPROXY, NGINX_CORE, TRAEFIK
