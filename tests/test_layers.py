@@ -25,6 +25,7 @@ LAYERS = {
         "join",
         "middleware",
         "observer",
+        "raised",
         "recordfile",
         "redact",
         "stats",
@@ -33,7 +34,7 @@ LAYERS = {
     3: ("judging", "rules"),
     4: ("diagnose", "meet", "controls", "examine", "silences", "veil", "sides", "alike", "changes", "diff"),
     5: ("net", "reports"),
-    6: ("cli", "__main__"),
+    6: ("cli", "__main__", "pytest"),
 }
 LAYER = {name: number for number, names in LAYERS.items() for name in names}
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))

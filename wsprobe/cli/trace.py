@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,9 @@ from wsprobe.model import Control, Trace
 from wsprobe.redact import redact_text
 
 if TYPE_CHECKING:
-    from wsprobe.model import Report, Reports
+    from collections.abc import Sequence
+
+    from wsprobe.model import Header, Report, Reports
 
 _INTERRUPTED = 130
 
@@ -67,6 +70,31 @@ def run(options: argparse.Namespace) -> int:
     found = gather.beside(run_.observations, [] if run_.interrupted else options.records)
     status = output.write(configs.beside(_judged(run_, found)), options)
     return _INTERRUPTED if run_.interrupted or found.interrupted else status
+
+
+def bounded(url: str, headers: "Sequence[Header]", seconds: float) -> "Report | None":
+    """A trace of a URL with these headers that is over in time; None where nothing was seen until then.
+
+    For who is no command line: the failed test of somebody. It needs a thread without an event loop.
+    """
+    from wsprobe.model import Report
+
+    parser = argparse.ArgumentParser()
+    arguments(parser)
+    options = parser.parse_args(["--hold", "2", "--max-time", str(seconds / 2), "--", url])
+    options.header = [f"{name}: {value}" for name, value in headers]
+    attempt = asked.attempt(options)
+    run_ = Run(attempt, options, allowed(options, attempt))
+    asyncio.run(_in_time(run_, seconds))
+    judged = _judged(run_, gather.Found()) if run_.seen else None
+    return judged if isinstance(judged, Report) else None
+
+
+async def _in_time(run_: Run, seconds: float) -> None:
+    with suppress(TimeoutError):  # what was seen until then is kept
+        async with asyncio.timeout(seconds):
+            await run_.connections()
+            await run_.controls()
 
 
 def _judged(run_: Run, found: gather.Found) -> "Report | Reports":

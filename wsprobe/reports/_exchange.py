@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import quote
 
-from wsprobe.model import Close, Ending, Observation
+from wsprobe.model import Close, Ending, Observation, Sender
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ORIGIN = re.compile(r"(?i)(wss?|https?)://([^/?#]*)(.*)", re.DOTALL)
@@ -140,7 +140,7 @@ def fault(hop: Observation) -> str | None:
     if hop.response is None:
         return "no answer"
     close = first_close(hop)
-    if close is None:
+    if close is None or close.sender is Sender.LOCAL:  # whoever observes left when it had seen enough
         return None
     if close.ending is Ending.FRAME:
         return None if close.code is None or close.code in _FINE else f"close {close.code}"
