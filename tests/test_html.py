@@ -51,7 +51,8 @@ def wide(headers: int, hops: int, value: str = "v") -> Report:
     def cells(number: int) -> tuple[Cell, ...]:
         every = [Cell(state=State.PRESENT, value=f"{value}-{number}")] * hops
         if number % 3 == 0:
-            every[hops // 2 :] = [Cell(state=State.ALTERED, value=f"{value}-{number}-other")] * (hops - hops // 2)
+            every[hops // 2 :] = [Cell(state=State.PRESENT, value=f"{value}-{number}-other")] * (hops - hops // 2)
+            every[hops // 2] = replace(every[hops // 2], state=State.ALTERED)
         if number % 5 == 0:
             every[-1] = Cell(state=State.ABSENT)
         return tuple(every)

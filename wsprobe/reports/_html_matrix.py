@@ -122,7 +122,7 @@ def _cells(cells: list[Cell], room: int) -> Iterator[tuple[str, Html]]:
         if cell.value is None:
             yield name, joined((icon(name), tag("span", cell.state.value, class_="word")))
             continue
-        if cell.value == last:
+        if cell.value == last and cell.state is State.PRESENT:
             word, value = hidden(f"{cell.state.value}, "), tag("span", "same", class_="dim")
         else:
             plain = cell.state is State.PRESENT

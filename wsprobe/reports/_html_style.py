@@ -78,7 +78,8 @@ h2 > .i, h3 > .i, .title .i, .plain th .i { margin-right: .4rem; }
   border: 1.5px solid var(--bad); border-radius: 99px; padding: .15rem .6rem; font-size: .85rem; text-align: center;
   margin-right: .7rem; }
 .path .mark .i { color: inherit; margin-right: .25rem; }
-.path.long .hop { padding: .45rem .55rem; flex-basis: auto; } .path.long .way { min-width: 2rem; padding: 0 .3rem; }
+.path.long .hop { padding: .45rem .55rem; flex-basis: auto; } .path.long .way { flex: 1 1000 1.8rem;
+  min-width: 1.8rem; padding: 0 .3rem; }
 .path.long .way.guilty { flex: 1 0 auto; }
 .filters { display: flex; flex-wrap: wrap; gap: .5rem 1.25rem; align-items: center; margin: 0 0 .8rem;
   font-size: .9rem; }
@@ -95,7 +96,8 @@ tbody th { font-weight: 600; } .plain { margin-bottom: .5rem; } .plain th { widt
 .matrix { table-layout: fixed; } .matrix th:first-child { width: 22%; }
 .matrix .group th { color: var(--dim); font-size: .82rem; padding-top: .9rem; }
 .matrix .note { display: block; color: var(--dim); font-weight: 400; }
-.matrix td code { overflow-wrap: anywhere; } .matrix .word { font-weight: 600; font-size: .86rem; }
+.matrix.many th:first-child { width: 16%; } .matrix td code { overflow-wrap: anywhere; }
+.matrix td .word ~ code { display: block; } .matrix .word { font-weight: 600; font-size: .86rem; }
 .matrix td .i { margin-right: .35rem; }
 td.absent { background: var(--bad-soft); } td.absent .word { color: var(--bad); }
 td.altered { background: var(--altered-soft); } td.altered .word { color: var(--altered); }
@@ -159,7 +161,7 @@ WIDE.blocks
     --bad: #a11; --bad-soft: #fbe9e8; --warning: #740; --warning-soft: #fff; --good: #151; --good-soft: #fff;
     --altered: #638; --altered-soft: #f6effb; --mark: #fe9; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-  body { font-size: 11px; } main { max-width: none; padding: 0; } .filters, .skip { display: none !important; }
+  html { font-size: 11.5px; } body { font-size: 11px; } .shake { fill: #ddd; background: #ddd; } main { max-width: none; padding: 0; } .filters, .skip { display: none !important; }
   section { border: 0; border-top: 1px solid var(--line); border-radius: 0; padding: .8rem 0; }
   .verdict { border-left: 5px solid var(--bad); padding-left: .8rem; }
   tr, .lane, .path, figure, .finding { break-inside: avoid; } h2, h3, h4 { break-after: avoid; }
@@ -174,7 +176,7 @@ SEL thead { display: none; } SEL tr { padding: .6rem 0; border-top: 1px solid va
 SEL th, SEL td, SEL th:first-child { border: 0; padding: .15rem .5rem; width: auto; }
 SEL td::before { content: attr(data-head); display: inline-block; min-width: 5rem; margin-right: .6rem;
   color: var(--dim); font-size: .84rem; }
-SEL .group { padding: 0; }
+SEL .group { padding: 0; } SEL td .word ~ code { display: inline; }
 """
 # Where the path has no room to stand across, it stands upright.
 _UPRIGHT = """

@@ -182,7 +182,7 @@ def _passed(hop: Observation, side: Sender) -> list[str]:
     ]
     parts += [f"{pings.answered} of {pings.sent} pings answered"] if pings else []
     lines = [f"{'client → server' if side is Sender.CLIENT else 'server → client'}: "]
-    for number, part in enumerate(parts or ["no frame seen"]):
+    for number, part in enumerate(parts or ["no frame seen" if hop.frames else "frames were not counted"]):
         comma = ", " if number + 1 < len(parts) else ""
         if len(lines[-1]) + len(part) > _LONGEST:
             lines.append("")
