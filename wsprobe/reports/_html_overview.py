@@ -15,7 +15,7 @@ def overview(reports: Reports, kinds: Sequence[_view.Kind], size: Size) -> Html:
     sheet = Sheet(reports.reports[0], size) if reports.reports else None
     counted = tag("h1", _view.counted(summary.connections, "connection"), f", {summary.healthy} healthy")
     if sheet is None:
-        return tag("header", counted)
+        return tag("header", counted, id="verdict")
     rows = (
         [_link(kind, number, size), str(kind.times), _result(sheet, kind.first)] for number, kind in enumerate(kinds)
     )

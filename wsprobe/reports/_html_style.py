@@ -161,7 +161,8 @@ WIDE.blocks
     --bad: #a11; --bad-soft: #fbe9e8; --warning: #740; --warning-soft: #fff; --good: #151; --good-soft: #fff;
     --altered: #638; --altered-soft: #f6effb; --mark: #fe9; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-  html { font-size: 11.5px; } body { font-size: 11px; } .shake { fill: #ddd; background: #ddd; } main { max-width: none; padding: 0; } .filters, .skip { display: none !important; }
+  html { font-size: 11.5px; } body { font-size: 11px; } .shake { fill: #ddd; background: #ddd; }
+  main { max-width: none; padding: 0; } .filters, .skip { display: none !important; }
   section { border: 0; border-top: 1px solid var(--line); border-radius: 0; padding: .8rem 0; }
   .verdict { border-left: 5px solid var(--bad); padding-left: .8rem; }
   tr, .lane, .path, figure, .finding { break-inside: avoid; } h2, h3, h4 { break-after: avoid; }

@@ -1,21 +1,14 @@
-"""HTML: one file that opens from disk and as an attachment, loads nothing, and runs no script but its own.
+"""HTML: one file that opens from disk and as an attachment, loads nothing, and runs no script but its own."""
 
-The whole document is ASCII: whatever carries it, and whatever it is declared as, its letters and the hash of its
-script stay what they are.
-"""
-
-import base64
-import hashlib
 from collections.abc import Callable, Iterator
 
 from wsprobe.model import Report, Reports
 from wsprobe.reports import _view
+from wsprobe.reports._html_document import document
 from wsprobe.reports._html_findings import others, verdict
 from wsprobe.reports._html_hops import hops
 from wsprobe.reports._html_matrix import matrix, numbers, ordered
 from wsprobe.reports._html_overview import overview
-from wsprobe.reports._html_script import SCRIPT
-from wsprobe.reports._html_style import STYLE, SYMBOLS
 from wsprobe.reports._html_waterfall import waterfall
 from wsprobe.reports._html_write import NOTHING, Html, Sheet, Size, joined, tag
 from wsprobe.reports._text import shortened, visible
@@ -81,32 +74,7 @@ def _fitting(written: Callable[[Size], Iterator[Html]], title: str) -> str:
                 break
         else:
             break
-    return _document("".join(parts), title)
-
-
-def _document(body: str, title: str) -> str:
-    policy = (
-        f"default-src 'none'; script-src {_hash(SCRIPT)}; style-src {_hash(STYLE)}; base-uri 'none'; form-action 'none'"
-    )
-    head = joined(
-        (
-            Html('<meta charset="utf-8">'),
-            Html(f'<meta http-equiv="Content-Security-Policy" content="{policy}">'),
-            Html('<meta name="viewport" content="width=device-width, initial-scale=1">'),
-            Html('<meta name="referrer" content="no-referrer">'),
-            Html('<meta name="color-scheme" content="light dark">'),
-            tag("title", f"{shortened(title, 120)} - wsprobe"),
-            tag("style", Html(STYLE)),
-        )
-    )
-    skip = '<a class="skip" href="#verdict">To the verdict</a>'
-    html = f'<!DOCTYPE html>\n<html lang="en">\n<head>{head}</head>\n<body>{skip}{SYMBOLS}<main>{body}</main>'
-    return f"{html}<script>{SCRIPT}</script></body>\n</html>\n".encode("ascii", "xmlcharrefreplace").decode("ascii")
-
-
-def _hash(content: str) -> str:
-    """A source expression that lets through this very text (CSP 3, 2.3.1)."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
+    return document(Html("".join(parts)), title)
 
 
 # One report.
