@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.reports import samples
+from tests.tls import self_signed
 from tests.tracing import Ran, run
 from tests.tracker import TOKEN, Asked, GitHubTracker, GitLabTracker, Json, Says, Tracker
 from wsprobe.model import Report, Reports
@@ -149,7 +150,7 @@ def test_gitlab_gets_the_files_once_and_a_note_that_links_to_them(gitlab: GitLab
     assert (first.status, first.out) == (0, f"{gitlab.url}/group/sub/chat/-/issues/5#note_300\n"), first.err
     name = next(name for name in gitlab.uploaded if name.endswith(".json"))
     assert gitlab.uploaded[name].decode() == report.read_text()
-    assert f"[{name}](/uploads/" in gitlab.comments[0]["body"]
+    assert f"[`{name}`](/uploads/" in gitlab.comments[0]["body"]
     before = len(gitlab.asked)
     assert attach(report, issue(gitlab)).status == 0
     assert [f"{asked.method} {asked.path.rpartition('/')[2]}" for asked in gitlab.asked[before:]] == [
@@ -157,7 +158,7 @@ def test_gitlab_gets_the_files_once_and_a_note_that_links_to_them(gitlab: GitLab
         "GET user",
         "PUT 300",
     ]
-    assert f"[{name}](/uploads/" in gitlab.comments[0]["body"]
+    assert f"[`{name}`](/uploads/" in gitlab.comments[0]["body"]
     assert len(gitlab.comments) == 1
 
 
@@ -309,6 +310,21 @@ def test_a_lost_connection_says_whether_it_may_have_been_posted(github: GitHubTr
     assert len(github.comments) == 1
 
 
+def test_an_interruption_keeps_the_report_and_shows_the_command(
+    github: GitHubTracker, report: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def interrupted(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("wsprobe.net.attach.attach", interrupted)
+    ran = attach(report, issue(github))
+    assert (ran.status, ran.err.count("\n")) == (130, 1)
+    assert (
+        f"interrupted; whether it was posted is not known, and to try again is safe. The report is kept in {report}"
+        in ran.err
+    )
+
+
 def test_a_server_that_is_not_there_is_one_line(report: Path) -> None:
     ran = attach(report, "http://127.0.0.1:1/octo-org/chat/issues/5")
     assert (ran.status, ran.err.count("\n")) == (1, 1)
@@ -366,6 +382,25 @@ def test_an_echo_of_the_token_is_not_shown(report: Path) -> None:
         ran = attach(report, issue(tracker))
     assert "[withheld]" in ran.err
     assert "\x1b" not in ran.err
+
+
+def test_a_server_of_ones_own_authority_is_trusted_when_it_is_named_alone(report: Path, tmp_path: Path) -> None:
+    files = self_signed(tmp_path)
+    with GitLabTracker(files.server()) as tracker:
+        ran = attach(report, issue(tracker))
+        assert (ran.status, tracker.asked, ran.err.count("\n")) == (1, [], 1)
+        assert "the certificate does not verify" in ran.err
+        assert attach(report, issue(tracker), "--cacert", str(files.cert)).status == 0
+    assert tracker.wrong == []
+
+
+@pytest.mark.parametrize("says", [Says(504, {"message": "timeout"}), Says(201, b"<html>"), Says(201, {"id": "x"})])
+def test_an_answer_that_cannot_be_read_leaves_open_whether_it_was_posted(says: Says, report: Path) -> None:
+    with GitHubTracker() as tracker:
+        tracker.trouble = lambda asked: says if asked.method == "POST" else None
+        ran = attach(report, issue(tracker))
+    assert (ran.status, ran.err.count("\n")) == (1, 1)
+    assert "whether it was posted is not known, and to try again is safe" in ran.err
 
 
 # Tokens.
@@ -481,6 +516,7 @@ def test_a_gitlab_below_a_path_of_its_host_is_reached_by_its_api(report: Path) -
         ("github:o/r", ("--new",), "belong together"),
         ("github:o/r#5", ("--label", "x"), "--label is for --new"),
         ("github:o/r", ("--new", "--title", "x" * 300), "255"),
+        ("github:o/r", ("--new", "--title", "t", "--label", " "), "--label"),
         ("github:o/r#5", ("--wait", "-1"), "--wait"),
         ("github:o/r#5", ("--post", "--token-env", "NONE_SUCH"), "no environment variable"),
         ("github:o/r#5", ("--post", "--token-env", "EMPTY"), "is empty"),

@@ -6,6 +6,7 @@ Every request that comes and every answer that goes is checked; `wrong` holds wh
 import copy
 import json
 import re
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -56,7 +57,8 @@ class Tracker:
 
     root = ""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._scheme = "https" if tls else "http"
         self.asked: list[Asked] = []
         self.wrong: list[str] = []
         self.comments: list[Json] = []
@@ -79,11 +81,14 @@ class Tracker:
                 """Says nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that hangs up is wanted
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -386,8 +391,8 @@ class GitLabTracker(Tracker):
     root = "/api/v4"
     project = "group/sub/chat"
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(tls)
         self.uploaded: dict[str, bytes] = {}
 
     def routes(self) -> list[tuple[str, str, Callable[..., Says]]]:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from wsprobe.cli import UsageError, issues, one_line, output
 from wsprobe.cli.report import read
@@ -77,8 +78,8 @@ def _check(options: argparse.Namespace) -> None:
         raise UsageError(f"--title: give 1 to {LONGEST_TITLE} characters, not {len(options.title.strip())}")
     if options.title is not None and not options.title.isprintable():
         raise UsageError("--title: a title is one line of characters that print")
-    if not all(label.strip() for label in options.label):
-        raise UsageError("--label: it is empty")
+    if not all(label.strip() and label.isprintable() for label in options.label):
+        raise UsageError("--label: give a name of characters that print")
     if not 0 <= options.wait <= 3600:
         raise UsageError(f"--wait {options.wait:g}: give 0 to 3600 seconds")
 
@@ -116,7 +117,11 @@ def _files(result: Report | Reports) -> "tuple[File, ...]":
     """The whole report as files; the name holds a digest, so that the same file is not uploaded twice."""
     from wsprobe.net.attach import File
 
-    contents = [(name, output.rendered(result, name).encode()) for name in ("html", "json") if name in formats()]
+    contents = [
+        (name, output.rendered(result, name).encode("utf-8", "backslashreplace"))
+        for name in ("html", "json")
+        if name in formats()
+    ]
     return tuple(
         File(name=f"wsprobe-{hashlib.sha256(content).hexdigest()[:16]}{formats()[name].SUFFIX}", content=content)
         for name, content in contents
@@ -125,17 +130,16 @@ def _files(result: Report | Reports) -> "tuple[File, ...]":
 
 def _file_lines(files: "Iterable[File]", links: Mapping[str, str], platform: str, *, posted: bool) -> str:
     """The report's files: linked where they were uploaded, and where not, what they would be known by."""
+    if platform != "GitLab":
+        missing = f"not uploaded: {platform} takes no files by its API"
+    else:
+        missing = "not uploaded: the server did not take it" if posted else "to be uploaded"
     lines = ["**Files**", ""]
     for file in files:
-        told = f"{len(file.content)} octets, SHA-256 `{hashlib.sha256(file.content).hexdigest()}`"
-        if file.name in links:
-            lines.append(f"- [{file.name}]({links[file.name]}), {told}")
-        elif platform == "GitLab" and not posted:
-            lines.append(f"- {file.name}, {told}, to be uploaded")
-        elif platform == "GitLab":
-            lines.append(f"- {file.name}, {told}, not uploaded: the server did not take it")
-        else:
-            lines.append(f"- {file.name}, {told}, not uploaded: {platform} takes no files by its API")
+        kind = file.name.rpartition(".")[2].upper()
+        digest = hashlib.sha256(file.content).hexdigest()
+        link = f"[`{file.name}`]({links[file.name]})" if file.name in links else missing
+        lines.append(f"- {kind} report ({len(file.content)} octets, SHA-256 `{digest}`): {link}")
     return "\n".join(lines)
 
 
@@ -153,13 +157,17 @@ def _body(result: Report | Reports, marker: str, files: str) -> str:
 
 def _plan(post: "Post", target: issues.Target) -> str:
     """What --post would send and where to, told beside what it would say."""
-    what = "a new issue" if post.new else "a comment, or in the place of your own earlier one of this trace"
-    where = target.project if post.new else f"{target.project}#{target.number}"
-    uploads = f"uploads {', '.join(file.name for file in post.files)}; " if post.files else "uploads nothing; "
     size = len(post.body({}))
+    if post.new:
+        labels = f" and the labels {', '.join(post.new.labels)}" if post.new.labels else ""
+        what = f"{target.project}, as a new issue with the title {post.new.title!r}{labels}"
+    else:
+        what = f"{target.project}#{target.number}, as a comment or in the place of your own earlier one of this trace"
+    uploads = ", ".join(file.name for file in post.files) or "nothing, which the comment says"
+    host = urlsplit(target.api).netloc
     return (
-        f"nothing was sent. --post sends these {size} characters to {target.api} for {where}, as {what}; "
-        f"{uploads}and the token goes to {target.host} alone"
+        f"nothing was sent. --post sends these {size} characters to {target.api} for {what}; uploads {uploads}; "
+        f"and sends the token to {host} alone"
     )
 
 
@@ -184,12 +192,13 @@ def _sent(post: "Post", target: issues.Target, options: argparse.Namespace, kept
     )
     try:
         where = asyncio.run(attach(forge, platform, post))
-    except AttachError as error:
-        came = "whether it was posted is not known, and to try again is safe" if error.unknown else "it was not posted"
+    except (AttachError, KeyboardInterrupt) as error:
+        unknown = not isinstance(error, AttachError) or error.unknown
+        came = "whether it was posted is not known, and to try again is safe" if unknown else "it was not posted"
         file = kept()
-        line = f"{error}; {came}. The report is kept in {file}. Again: {_again(options, file)}"
+        line = f"{str(error) or 'interrupted'}; {came}. The report is kept in {file}. Again: {_again(options, file)}"
         _tell(line.replace(token, "[withheld]"))
-        return 1
+        return 1 if isinstance(error, AttachError) else 130
     say(one_line(where.replace(token, "[withheld]")) + "\n")
     return 0
 

@@ -219,7 +219,7 @@ async def attach(forge: Forge, platform: Platform, post: Post) -> str:
             answer = await forge.ask("POST", platform.comments, body={"body": body})
     except RefusedError as error:
         raise await _explained(forge, platform, error) from None
-    where = platform.address(_mapping(answer.document, platform))
+    where = platform.address(_written(answer.document, platform))
     forge.tell("updated the earlier comment of this trace" if earlier else "added a comment")
     return where
 
@@ -234,7 +234,7 @@ async def _as_issue(forge: Forge, platform: Platform, post: Post, new: New) -> s
         await forge.ask(platform.change, path, body={platform.text: body})
         forge.tell("an issue of this trace is open already: updated its text instead of opening another")
         return where
-    answer = _mapping((await forge.ask("POST", platform.issues, body=platform.opening(new, body))).document, platform)
+    answer = _written((await forge.ask("POST", platform.issues, body=platform.opening(new, body))).document, platform)
     have = [label.get("name") if isinstance(label, dict) else label for label in answer.get("labels") or ()]
     if dropped := [label for label in new.labels if label not in have and platform.name == GitHub.name]:
         forge.tell(f"opened without the labels {', '.join(dropped)}: {platform.name} drops those of who may not push")
@@ -342,6 +342,16 @@ async def _explained(forge: Forge, platform: Platform, error: RefusedError) -> R
     if not isinstance(issue, dict) or not platform.locked(issue):
         return error
     return RefusedError(f"the issue is locked, and this token's user may not comment on it: {error}", error.status)
+
+
+def _written(document: object, platform: Platform) -> Mapping[str, Any]:
+    """What a server says that it wrote; where that cannot be read, it may still be there."""
+    try:
+        answer = _mapping(document, platform)
+        _integer(answer, "id")
+    except AttachError as error:
+        raise AttachError(str(error), unknown=True) from None
+    return answer
 
 
 def _foreign(platform: Platform, what: str) -> str:

@@ -22,7 +22,7 @@ from wsprobe.redact import redact_text
 MAX_OCTETS = 64 * 1024 * 1024
 """Octets of the longest answer that is read: a hundred comments of the longest kind are 26 MB."""
 
-_SECONDS = aiohttp.ClientTimeout(total=60, sock_connect=15)
+_SECONDS = aiohttp.ClientTimeout(total=120, sock_connect=10, sock_read=20)
 _REDIRECTS = 3
 _UNTOLD_PAUSE = 60.0
 """Seconds that GitHub asks for where a limit comes without a header that says more."""
@@ -97,7 +97,7 @@ class Forge:
                 await asyncio.sleep(pause)
                 continue
             if status >= 400:
-                raise self._refused(status, document, pause)
+                raise self._refused(method, status, document, pause)
             return Answer(document, 'rel="next"' in headers.get("Link", ""))
         raise AttachError(f"{self._host} sends on from one address to the next without end")
 
@@ -124,7 +124,9 @@ class Forge:
                     method, url, data=data, headers=headers, allow_redirects=False, proxy=_proxy(url)
                 ) as response,
             ):
-                return response.status, response.headers, self._parsed(response.status, await _read(response))
+                return response.status, response.headers, self._parsed(method, response.status, await _read(response))
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise AttachError(f"{self._host}: {reason(error.certificate_error)}") from None
         except aiohttp.ClientConnectorError as error:
             cause = error.os_error
             why = reason(cause) if isinstance(cause, ssl.SSLError) else cause.strerror or type(cause).__name__
@@ -137,13 +139,14 @@ class Forge:
     def _lost(self, method: str, why: str) -> AttachError:
         return AttachError(f"{self._host}: {why}", unknown=method != "GET")
 
-    def _parsed(self, status: int, text: bytes) -> Any:  # noqa: ANN401  JSON of a stranger
+    def _parsed(self, method: str, status: int, text: bytes) -> Any:  # noqa: ANN401  JSON of a stranger
         try:
             return json.loads(text)
         except (ValueError, RecursionError):  # RecursionError: deeply nested on purpose
             if 200 <= status < 300:
                 raise AttachError(
-                    f"{self._host} answered {status} with what is no JSON: is {self.api} the address of the API?"
+                    f"{self._host} answered {status} with what is no JSON: is {self.api} the address of the API?",
+                    unknown=method != "GET",
                 ) from None
             return None
 
@@ -161,7 +164,7 @@ class Forge:
             )
         return onward
 
-    def _refused(self, status: int, document: object, pause: float | None) -> RefusedError:
+    def _refused(self, method: str, status: int, document: object, pause: float | None) -> RefusedError:
         said = self._said(document)
         quoted = f' ("{said}")' if said else ""
         if pause is not None:
@@ -169,7 +172,9 @@ class Forge:
             line = f"{self._host} answered {status}: a rate limit{quoted}; it may be tried again in {pause:.0f} s, "
             return RefusedError(f"{line}after {after}", status, limit=True)
         why = _WHY.get(status, "the server failed" if status >= 500 else "the server refuses it")
-        return RefusedError(f"{self._host} answered {status}: {why}{quoted}", status)
+        error = RefusedError(f"{self._host} answered {status}: {why}{quoted}", status)
+        error.unknown = status >= 500 and method != "GET"  # a gateway may have given up on what then came about
+        return error
 
     def _said(self, document: object) -> str:
         """The server's own words, short, and without the token whoever wrote them."""
