@@ -14,6 +14,7 @@ from rich.cells import cell_len
 
 from tests import backend, wire
 from tests.backend import Backend, Exchange
+from tests.browser import Browser, executable
 from tests.mitm import IGNORED
 from tests.reports.samples import CLIENT_ONLY, HEALTHY, INCIDENT, SEVERAL, hop, rows
 from tests.test_reports import HOSTILE, SGR, assert_inert, poisoned, unprintable
@@ -318,6 +319,7 @@ def test_no_text_moves_the_cursor_or_is_live(*, text: str, whole: bool, width: i
     assert unprintable(page) == set()
     assert_inert(page.replace(" % ", " "))
     assert load("json").render(found).isascii()
+    assert load("html").render(found).isascii()
 
 
 @settings(max_examples=10, deadline=None)
@@ -333,6 +335,29 @@ def test_ten_thousand_connections_fit_into_an_issue() -> None:
     found = compare([INCIDENT, *ones], ones)
     assert len(load("markdown").render(found)) <= LONGEST
     assert len(load("json").render(found)) < 5_000_000
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if executable() is None:
+        pytest.skip("no Chromium: the pages of comparisons are not looked at (apt-get install chromium)")
+    with Browser() as started:
+        yield started
+
+
+@pytest.mark.parametrize("text", ["", "<script>alert(1)</script><img src=x onerror=alert(1)>", "W" * 400])
+def test_a_browser_shows_the_page_and_nothing_else(text: str, browser: Browser, tmp_path: Path) -> None:
+    page = tmp_path / "diff.html"
+    found: Comparison = poisoned(COMPARED, text, whole=False)  # type: ignore[type-var]  # any record
+    page.write_text(load("html").render(found))
+    browser.open(page)
+    for width in (360, 1600):
+        browser.size(width)
+        assert browser.run("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+    assert (browser.complaints, browser.dialogs, len(browser.requests)) == ([], 0, 1)
+    shown = browser.run("document.body.innerText")
+    assert text[:20] in shown
+    assert "went well" in shown if not text else "went" in shown
 
 
 # The numbers.

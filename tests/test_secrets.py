@@ -23,6 +23,7 @@ from tests.standin import SECRET, forged, token
 from tests.tracing import SECONDS, Ran, command, run
 from tests.tracker import TOKEN, GitLabTracker
 from wsprobe.reports import formats
+from wsprobe.reports.comparison import formats as comparisons
 
 FORMATS = tuple(formats())
 EVERY_FORMAT = tuple(formats())
@@ -211,6 +212,9 @@ def traced(left: Left, vault: Vault, name: str, port: int, folder: Path) -> None
     for file in ("trace.json", "report.json"):
         for format_ in EVERY_FORMAT:
             left.ran(f"{name}: report of {file} as {format_}", run("report", str(saved / file), "--format", format_))
+    for format_ in comparisons():
+        sides = str(saved / "report.json"), str(saved / "trace.json")
+        left.ran(f"{name}: diff as {format_}", run("diff", *sides, "--format", format_), status=1)
 
 
 def diagnosed(left: Left, folder: Path) -> None:
