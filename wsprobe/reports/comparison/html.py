@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from wsprobe.comparison import Comparison
+from wsprobe.reports._html_document import document
 from wsprobe.reports._html_write import Html, hidden, icon, joined, tag
 from wsprobe.reports._text import shortened, visible
 from wsprobe.reports.comparison._view import SIGNS, Cell, Section, sections
-from wsprobe.reports._html_document import document
 
 NAME = "html"
 SUFFIX = ".html"
