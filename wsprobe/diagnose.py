@@ -33,6 +33,7 @@ from wsprobe.model import (
 from wsprobe.path import Path, code_of
 from wsprobe.rules import rank
 from wsprobe.wording import connected, ending, stretch
+from wsprobe.writeup import with_write_up
 
 _SEVERITY = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
 _HANDSHAKE = ("upgrade", "connection", "host", "origin")
@@ -44,7 +45,7 @@ def diagnose(trace: Trace, *, subject: str | None = None, browser: bool = False)
     results = tuple(judge(path))
     findings = sorted((result for result in results if isinstance(result, Finding)), key=_weight)
     verdict = next((finding for finding in findings if finding.severity is not Severity.NOTE), None)
-    return Report(
+    report = Report(
         version=__version__,
         subject=subject or _subject(trace),
         summary=_summary(path, findings),
@@ -61,6 +62,7 @@ def diagnose(trace: Trace, *, subject: str | None = None, browser: bool = False)
         alters=tuple(f"{hop.name}: {'; '.join(hop.recorder.alters)}" for hop in trace.hops if hop.recorder.alters),
         connection=connected(path.outermost),
     )
+    return with_write_up(report)
 
 
 def _weight(finding: Finding) -> tuple[int, int]:

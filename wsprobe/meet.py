@@ -16,6 +16,7 @@ from wsprobe.lb.request import Request
 from wsprobe.model import Ending, Finding, Line, Message, Observation, Report
 from wsprobe.path import Path, code_of
 from wsprobe.veil import Veil
+from wsprobe.writeup import with_write_up
 
 _LOST = frozenset({Kind.REMOVED, Kind.ALTERED})
 _CHANGES = {
@@ -43,7 +44,9 @@ def meet(report: Report, configs: Sequence[Config], veil: Veil) -> Report:
     met = _Meeting(path, predicted)
     findings = tuple(met.with_lines(finding) for finding in report.findings)
     verdict = next((new for old, new in zip(report.findings, findings, strict=True) if old == report.verdict), None)
-    return replace(report, findings=findings, verdict=verdict, config=tuple(met.said()))
+    found = replace(report, findings=findings, verdict=verdict, config=tuple(met.said()))
+    roots = {name: config.path for config in configs for name in (config.path, *config.files)}
+    return with_write_up(found, roots)
 
 
 def _request(head: Message) -> Request:

@@ -406,11 +406,65 @@ class Row:
     note: str | None = None
 
 
+class Who(StrEnum):
+    """Who can apply a fix, the one who is nearest to the cause first."""
+
+    CONFIG = "config"
+    APPLICATION = "application"
+    CLIENT = "client"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """One link of the chain from symptom to root: what happened, how sure that is, and the evidence by place.
+
+    `leads` is how sure it is that this brought about the link before it, None for the symptom; `because` says why it
+    is no surer. `rule` names the finding that it stands for, `lines` the lines of a config.
+    """
+
+    what: str
+    confidence: Confidence
+    leads: Confidence | None
+    places: tuple[Place, ...]
+    because: str | None = None
+    rule: str | None = None
+    lines: tuple[Line, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remedy:
+    """One fix and who can apply it. For a `line` of a config, `instead` is the text to have in its place.
+
+    `instead` is empty where the line goes, and None where the exact change depends on more than the line.
+    """
+
+    who: Who
+    what: str
+    line: Line | None = None
+    instead: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteUp:
+    """Why it happened and what to do: the chain of causes, the fixes by who can apply them, the commands.
+
+    `chain` begins with the symptom; `proven` says how far it is proven and where that ends. `verify` are commands
+    that show whether a fix worked, `prevent` those that find the cause in a config before it is in force.
+    """
+
+    chain: tuple[Link, ...]
+    proven: str
+    fixes: tuple[Remedy, ...]
+    verify: tuple[str, ...]
+    prevent: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """A judged trace, with all the text that a report shows; `connection` is how the outermost hop connected.
 
-    `config` says what configs that were given predict beside what was observed.
+    `config` says what configs that were given predict beside what was observed. `writeup` tells why it happened and
+    what to do; it is None where there is no verdict.
     """
 
     version: str
@@ -429,6 +483,7 @@ class Report:
     alters: tuple[str, ...]
     connection: tuple[str, ...]
     config: tuple[str, ...] = ()
+    writeup: WriteUp | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

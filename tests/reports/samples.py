@@ -29,6 +29,7 @@ from wsprobe.model import (
     Summary,
     Trace,
 )
+from wsprobe.writeup import with_write_up
 
 TRACE = "9f86d081884c7d659a2feaa0c55a0000"
 KEY = "n4bQgYhMfWWaL+qgxVoAAA=="
@@ -176,7 +177,7 @@ INCIDENT = Report(
         "192.0.2.7:443; dns 2 ms, tcp 11 ms, tls 24 ms, upgrade 41 ms",
         "TLSv1.3, TLS_AES_256_GCM_SHA384, ALPN http/1.1, verified",
     ),
-    next=("wsprobe inspect /etc/nginx", "wsprobe diff before.json after.json"),
+    next=(),
     redactions=(
         Replaced(what="authorization (Bearer, JWT of 187 characters)", where="request at client, edge", times=2),
     ),
@@ -186,12 +187,15 @@ INCIDENT = Report(
     alters=("edge: the source address", "inner: the source address; ALPN: only http/1.1 is offered"),
 )
 
+INCIDENT = with_write_up(INCIDENT)
+
 _WELL = tuple(replace(one, closes=(), ended=None) for one in (hop("client", 0.041), hop("edge", 0.038)))
 HEALTHY = replace(
     INCIDENT,
     summary="nothing wrong seen in 5 s, 1 connection, 1 address, with this token",
     trace=Trace(id=TRACE, hops=_WELL, order="one recorder behind the client"),
     verdict=None,
+    writeup=None,
     findings=(),
     next=(),
     matrix=rows(_WELL),
@@ -217,31 +221,39 @@ SUSPECTED = Finding(
         "wsprobe trace wss://staging.example.com/ws?room=7 --bearer-env TOKEN --records inner.jsonl",
     ),
 )
-CLIENT_ONLY = replace(
-    INCIDENT,
-    trace=Trace(id=TRACE, hops=_HOPS[:1], order="one hop"),
-    verdict=SUSPECTED,
-    findings=(SUSPECTED,),
-    skips=(Skip(rule="header-removed", lacks="a second recorder: only client saw this request"),),
-    next=SUSPECTED.next,
-    redactions=(Replaced(what="authorization (Bearer, JWT of 187 characters)", where="request at client", times=1),),
-    matrix=rows(_HOPS[:1]),
-    endings=(f"client: {RECEIVED}",),
-    unobserved=("what lies behind client",),
-    alters=(),
+CLIENT_ONLY = with_write_up(
+    replace(
+        INCIDENT,
+        trace=Trace(id=TRACE, hops=_HOPS[:1], order="one hop"),
+        verdict=SUSPECTED,
+        findings=(SUSPECTED,),
+        skips=(Skip(rule="header-removed", lacks="a second recorder: only client saw this request"),),
+        next=SUSPECTED.next,
+        redactions=(
+            Replaced(what="authorization (Bearer, JWT of 187 characters)", where="request at client", times=1),
+        ),
+        matrix=rows(_HOPS[:1]),
+        endings=(f"client: {RECEIVED}",),
+        unobserved=("what lies behind client",),
+        alters=(),
+    )
 )
 
 _UNORDERED = (hop("client", 0.041), hop("east", 0.0200), hop("west", 0.0200))
-UNKNOWN_ORDER = replace(
-    INCIDENT,
-    trace=Trace(id=TRACE, hops=_UNORDERED, order=None),
-    verdict=SUSPECTED,
-    findings=(SUSPECTED,),
-    skips=(Skip(rule="header-removed", lacks="the order of the hops: no handshake took clearly longer than another"),),
-    matrix=rows(_UNORDERED),
-    endings=tuple(f"{one.name}: {RECEIVED}" for one in _UNORDERED),
-    unobserved=("which of east and west lies further out",),
-    alters=("east: the source address", "west: the source address"),
+UNKNOWN_ORDER = with_write_up(
+    replace(
+        INCIDENT,
+        trace=Trace(id=TRACE, hops=_UNORDERED, order=None),
+        verdict=SUSPECTED,
+        findings=(SUSPECTED,),
+        skips=(
+            Skip(rule="header-removed", lacks="the order of the hops: no handshake took clearly longer than another"),
+        ),
+        matrix=rows(_UNORDERED),
+        endings=tuple(f"{one.name}: {RECEIVED}" for one in _UNORDERED),
+        unobserved=("which of east and west lies further out",),
+        alters=("east: the source address", "west: the source address"),
+    )
 )
 
 ONE_BY_ONE = {"incident": INCIDENT, "healthy": HEALTHY, "client-only": CLIENT_ONLY, "unknown-order": UNKNOWN_ORDER}

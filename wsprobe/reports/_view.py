@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from wsprobe.model import Cell, Finding, Observation, Report, Reports, Row, Severity, State
+from wsprobe.model import Cell, Finding, Line, Link, Observation, Remedy, Report, Reports, Row, Severity, State, WriteUp
 
 GLYPHS = {
     State.PRESENT: "✓",
@@ -79,6 +79,13 @@ def change(row: Row) -> tuple[str, str | None]:
     return values[0], values[-1] if altered and values[-1] != values[0] else None
 
 
+def landmarks(report: Report) -> list[int]:
+    """The hops that say most: both ends of the path, and those of the stretch that the verdict names."""
+    names = [hop.name for hop in report.trace.hops]
+    segment = report.verdict.segment if report.verdict and report.verdict.segment else ()
+    return sorted({0, len(names) - 1, *(names.index(end) for end in segment if end in names)}) if names else []
+
+
 def findings(report: Report) -> list[Finding]:
     """All findings, the verdict first."""
     others = [finding for finding in report.findings if finding != report.verdict]
@@ -116,6 +123,40 @@ def ending(report: Report, index: int) -> str:
     if index >= len(report.endings):
         return ""
     return report.endings[index].removeprefix(f"{report.trace.hops[index].name}: ")
+
+
+def passed(hop: Observation) -> list[str]:
+    """The frames and pings of each side at a hop, in words."""
+    sides = ("client", "server")
+    told = []
+    for side, counts in zip(sides, (hop.frames.client, hop.frames.server) if hop.frames else (), strict=False):
+        told += [f"{one.frames} {name} of the {side}, {one.bytes} octets" for name, one in counts.items()]
+    for side, pings in zip(sides, (hop.pings.client, hop.pings.server) if hop.pings else (), strict=False):
+        if pings:
+            mean = "" if pings.mean is None else f" in {seconds(pings.mean)}"
+            told.append(f"{counted(pings.sent, 'ping')} of the {side}, {pings.answered} answered{mean}")
+    return told
+
+
+def chain(writeup: WriteUp) -> list[tuple[str, Link]]:
+    """Each link of the chain after a word on how sure it is, and how sure that it led to the one before it."""
+    return [
+        (f"{link.confidence.value}{f', and {link.leads.value} as the cause of that' if link.leads else ''}", link)
+        for link in writeup.chain
+    ]
+
+
+def remedies(report: Report) -> list[Remedy]:
+    """The fixes of the write-up but for the one that the verdict itself gives."""
+    if report.writeup is None:
+        return []
+    told = report.verdict.fix if report.verdict else None
+    return [one for one in report.writeup.fixes if one.line or one.what != told]
+
+
+def place(line: Line) -> str:
+    """Where a line of a config stands."""
+    return f"{line.path}:{line.line}"
 
 
 def commands(report: Report) -> list[str]:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from wsprobe.model import Finding, Place, Replaced, Report, Reports, Row, Spread
-from wsprobe.reports import _view
+from wsprobe.model import Finding, Place, Remedy, Replaced, Report, Reports, Row, Spread
+from wsprobe.reports import _sequence, _view
 from wsprobe.reports._path import draw
 from wsprobe.reports._text import shortened, visible
 
@@ -87,21 +87,35 @@ def cell(markdown: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Size:
-    """How much is shown: the headers that are the same everywhere, items of a list, characters of one text."""
+    """How much is shown, and in `left_out` what is not, in words.
 
-    everything: bool
-    items: int
-    characters: int
+    `frames` of each hop, the headers in which nothing happened (`everything`), the `hops` between those that say most,
+    items of a list, characters of one text.
+    """
+
+    left_out: tuple[str, ...] = ()
+    frames: bool = True
+    everything: bool = True
+    hops: bool = True
+    items: int = 200
+    characters: int = 2000
 
 
-# From all there is down to what is small whatever the report holds. Nothing is cut but at the end of a value.
+_FRAMES = ("the frames of each hop",)
+_QUIET = (*_FRAMES, "headers in which nothing happened")
+_HOPS = (*_QUIET, "hops between those that say most")
+_LISTS = (*_HOPS, "the ends of long lists", "the middle of long texts")
+
+# From all there is down to what is small whatever the report holds. Nothing is cut but in the middle of a value.
 _SIZES = (
-    _Size(everything=True, items=200, characters=2000),
-    _Size(everything=False, items=200, characters=2000),
-    _Size(everything=False, items=50, characters=400),
-    _Size(everything=False, items=20, characters=200),
-    _Size(everything=False, items=8, characters=120),
-    _Size(everything=False, items=2, characters=60),
+    _Size(),
+    _Size(left_out=_FRAMES, frames=False),
+    _Size(left_out=_QUIET, frames=False, everything=False),
+    _Size(left_out=_HOPS, frames=False, everything=False, hops=False),
+    _Size(left_out=_LISTS, frames=False, everything=False, hops=False, items=50, characters=400),
+    _Size(left_out=_LISTS, frames=False, everything=False, hops=False, items=20, characters=200),
+    _Size(left_out=_LISTS, frames=False, everything=False, hops=False, items=8, characters=120),
+    _Size(left_out=_LISTS, frames=False, everything=False, hops=False, items=2, characters=60),
 )
 
 
@@ -145,11 +159,15 @@ class _Page:
         """All parts of one report; an empty one is to be passed over."""
         yield from self._verdict(report)
         yield block(["".join(text for text, _ in line) for line in draw(report, 100)], "text")
+        yield from self._hops(report)
+        yield from self._diagrams(report)
         yield from self._matrix(report)
-        yield self._hops(report)
-        yield from self._findings(report)
-        yield from self._reach(report)
+        yield from self._why(report)
+        yield from self._what_to_do(report)
         yield self._commands("Next", _view.commands(report))
+        yield _details("Findings and their evidence", self._findings(report))
+        yield _details("How it was observed, and what was not", self._reach(report))
+        yield _details("What passed at each hop", [self._passed(report)])
         yield self._manifest(report)
         yield self._foot(report)
 
@@ -227,6 +245,12 @@ class _Page:
         yield self._list("Not tested", verdict.untested, self._prose)
         yield self._commands("What would settle it", verdict.next)
 
+    def _diagrams(self, report: Report) -> Iterator[str]:
+        """What happened, and beside it what should have happened."""
+        yield f"**What happened**\n\n{block([_sequence.happened(report)], 'mermaid')}"
+        if should := _sequence.expected(report):
+            yield f"**What should have happened**\n\n{block([should], 'mermaid')}"
+
     def _matrix(self, report: Report) -> Iterator[str]:
         matrix = _view.matrix(report)
         states = {cell.state for row in matrix.rows for cell in row.cells}
@@ -234,30 +258,77 @@ class _Page:
         yield ", ".join(f"{sign} {state.value}" for state, sign in _view.GLYPHS.items() if state in states)
         if self._size.everything:
             title = f"{_view.counted(len(matrix.quiet), 'header')} in which nothing happened"
-            yield _details(title, self._rows(matrix.quiet, report))
+            yield _details(title, [self._rows(matrix.quiet, report)])
+
+    def _shown(self, report: Report) -> list[int]:
+        """The hops to show: all of them, or those that say most."""
+        every = range(len(report.trace.hops)) if self._size.hops else _view.landmarks(report)
+        return list(every)[: self._size.items]
 
     def _rows(self, rows: Sequence[Row], report: Report) -> str:
-        hops = report.trace.hops[: self._size.items]
+        hops = report.trace.hops
+        places = self._shown(report)
 
         def shown(row: Row) -> list[str]:
             value = " → ".join(self._code(text) for text in _view.change(row) if text)
-            glyphs = [_view.GLYPHS[cell.state] for cell in _view.cells(row, len(hops))]
-            return [self._code(_view.name(row)), *glyphs, value]
+            cells = _view.cells(row, len(hops))
+            return [self._code(_view.name(row)), *(_view.GLYPHS[cells[at].state] for at in places), value]
 
-        return self._table(["header", *(self._code(hop.name) for hop in hops), "value"], rows, shown)
+        return self._table(["header", *(self._code(hops[at].name) for at in places), "value"], rows, shown)
 
-    def _hops(self, report: Report) -> str:
+    def _hops(self, report: Report) -> Iterator[str]:
         def shown(index: int) -> list[str]:
             hop = report.trace.hops[index]
             told = [_view.answer(hop), _view.ending(report, index), f"{hop.recorder.kind} on {hop.instance}"]
-            return [self._code(hop.name), *map(self._prose, told)]
+            cells = [_view.GLYPHS[_view.cells(row, len(report.trace.hops))[index].state] for row in blamed]
+            return [self._code(hop.name), *cells, *map(self._prose, told)]
 
-        return self._table(["hop", "answer", "ending", "recorder"], range(len(report.trace.hops)), shown)
+        blamed = [row for row in _view.matrix(report).rows if report.verdict and row.name == report.verdict.header][:1]
+        places = self._shown(report)
+        heads = ["hop", *(self._code(row.name) for row in blamed), "answer", "ending", "recorder"]
+        yield self._table(heads, places, shown)
+        more = len(report.trace.hops) - len(places)
+        yield f"{_view.counted(more, 'more hop')} between these." if more else ""
+
+    def _passed(self, report: Report) -> str:
+        if not self._size.frames:
+            return ""
+        found = [(hop.name, told) for hop in report.trace.hops if (told := _view.passed(hop))]
+        return self._table(
+            ["hop", "frames and pings"], found, lambda one: [self._code(one[0]), self._prose("; ".join(one[1]))]
+        )
+
+    def _why(self, report: Report) -> Iterator[str]:
+        if report.writeup is None:
+            return
+        lines = []
+        for number, (sure, link) in enumerate(_view.chain(report.writeup)[: self._size.items], 1):
+            start = f"{number}. "
+            lines.append(f"{start}**{sure}**: {self._prose(link.what)}")
+            lines += [f"{' ' * len(start)}- {self._place(place)}" for place in link.places[: self._size.items]]
+        yield "\n".join(["**Why it happened**, from the symptom to the root", "", *lines])
+        yield self._prose(report.writeup.proven)
+
+    def _what_to_do(self, report: Report) -> Iterator[str]:
+        if report.writeup is None:
+            return
+        for remedy in report.writeup.fixes[: self._size.items]:
+            yield from self._remedy(remedy)
+        yield self._commands("How to verify", report.writeup.verify)
+        yield self._commands("How to prevent", report.writeup.prevent)
+
+    def _remedy(self, remedy: Remedy) -> Iterator[str]:
+        line = remedy.line
+        where = f", {self._code(_view.place(line))}" if line else ""
+        yield f"**Fix** ({remedy.who.value}{where}): {self._prose(remedy.what)}"
+        if line and remedy.instead is not None and len(line.text) <= self._size.characters:
+            instead = [f"+{visible(remedy.instead)}"] if remedy.instead else []
+            yield block([f"-{visible(line.text)}", *instead], "diff")
 
     def _findings(self, report: Report) -> Iterator[str]:
         for finding in _view.findings(report)[: self._size.items]:
+            yield f"{finding.severity.value.capitalize()}: {self._title(finding)}"
             if finding != report.verdict:
-                yield f"{finding.severity.value.capitalize()}: {self._title(finding)}"
                 yield self._prose(finding.message)
             yield self._list("Evidence", finding.places, self._place)
 
@@ -278,12 +349,16 @@ class _Page:
 
         times = sum(one.times for one in report.redactions)
         table = self._table(["what", "where", "times"], report.redactions, shown)
-        return _details(f"{_view.counted(times, 'value')} withheld", table)
+        return _details(f"{_view.counted(times, 'value')} withheld", [table])
 
     def _foot(self, report: Report) -> str:
         parts = [self._code(report.subject), self._code(_view.when(report)), f"wsprobe {self._prose(report.version)}"]
-        return f"<sub>{', '.join(part for part in parts if part)}</sub>"
+        foot = f"<sub>{', '.join(part for part in parts if part)}</sub>"
+        if not self._size.left_out:
+            return foot
+        return f"Left out to fit: {', '.join(self._size.left_out)}. The attached JSON report has all of it.\n\n{foot}"
 
 
-def _details(title: str, content: str) -> str:
+def _details(title: str, parts: Iterable[str]) -> str:
+    content = "\n\n".join(filter(None, parts))
     return f"<details><summary>{title}</summary>\n\n{content}\n\n</details>" if content else ""

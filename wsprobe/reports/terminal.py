@@ -1,4 +1,4 @@
-"""The terminal: the path, the verdict and what it rests on, on one screen of 100 columns and 40 lines.
+"""The terminal: the path, the verdict and what it rests on, on one screen of 100 columns and 40 lines, and what to do.
 
 Nothing of the traffic is markup here: every text is escaped by `visible` and set as rich's Text.
 """
@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from wsprobe.model import Finding, Report, Reports, Row, Severity, State
+from wsprobe.model import Finding, Link, Remedy, Report, Reports, Row, Severity, State, WriteUp
 from wsprobe.reports import _view
 from wsprobe.reports._path import draw
 from wsprobe.reports._text import shortened, visible
@@ -162,6 +162,7 @@ def _report(page: _Page, report: Report) -> None:
     _hops(page, report)
     _others(page, report)
     _reach(page, report)
+    _write_up(page, report)
     page.blank()
     page.block("next", _commands(_view.commands(report), page.room))
 
@@ -354,6 +355,38 @@ def _reach(page: _Page, report: Report) -> None:
     page.block("not judged", _plain(map(_view.told, _view.skips(report))))
     page.block("altered by", _plain(_first(text, page.room) for text in report.alters))
     page.block("withheld", _plain(f"{what} ({'; '.join(places)})" for what, places in _view.withheld(report)))
+
+
+def _write_up(page: _Page, report: Report) -> None:
+    """Why it happened and what to do, short: Markdown and JSON have all of it. The verdict's own fix is above."""
+    if report.writeup is None:
+        return
+    page.blank()
+    page.block("why", [_said(_causes(report.writeup))])
+    lines = [one for one in report.writeup.fixes if one.line]
+    page.block("change", [_change(one) for one in lines[:_MOST]])
+    more = [one.who.value for one in _view.remedies(report) if not one.line]
+    told = f"{_view.counted(len(more), 'fix', 'fixes')} more ({', '.join(dict.fromkeys(more))}): --format markdown"
+    page.block("" if lines else "fixes", [Text(told, "dim")] if more else [])
+    for label, commands in (("verify", report.writeup.verify), ("prevent", report.writeup.prevent)):
+        page.block(label, _commands((command.partition("   # ")[0] for command in commands), page.room))
+
+
+def _causes(writeup: WriteUp) -> str:
+    """The chain in one line, each link by its name."""
+    return " ← ".join(f"{f'{one.leads.value}: ' if one.leads else ''}{_link(one)}" for one in writeup.chain)
+
+
+def _link(link: Link) -> str:
+    if link.lines:
+        return _view.place(link.lines[0])
+    return f"{link.rule} ({link.confidence.value})" if link.rule else link.what.rstrip(".")
+
+
+def _change(remedy: Remedy) -> Text:
+    line = remedy.line
+    told = "" if line is None else f"{_view.place(line)} `{line.text}`: "
+    return _said(f"{told}{remedy.what}{f' `{remedy.instead}`' if remedy.instead else ''}")
 
 
 def _joined(texts: Sequence[str], room: int) -> Sequence[str]:
