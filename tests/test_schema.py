@@ -86,7 +86,7 @@ def test_a_document_that_lacks_or_twists_something_does_not_hold() -> None:
     document = written(INCIDENT)
     validator = Draft202012Validator(schema("wsprobe.report/1"))
     assert validator.is_valid(document)
-    for name in document:
+    for name in document.keys() - {"writeup"}:  # a healthy report and one of an earlier version have none
         assert not validator.is_valid({key: value for key, value in document.items() if key != name}), name
     for path, value in (
         (("schema",), "wsprobe.report/2"),
