@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 LONGEST_TITLE = 255
 """Characters of a title: GitLab takes no more, GitHub one more."""
 
+_STATUS = "Exit status: 0 posted, or printed; 1 not posted, with the reason; 2 wrong usage or unreadable input."
 _LONGEST_WAIT = 30.0
 _ID = re.compile(r"[A-Za-z0-9]{8,64}")
 _PIPE = Path("/dev/stdin")
@@ -33,6 +34,7 @@ _TOKEN_COMMANDS = {"github": "gh auth token --hostname {}", "gitlab": "glab conf
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What can be given."""
+    parser.epilog = _STATUS
     add = parser.add_argument
     add("report", metavar="REPORT", help="a saved report or trace; - is stdin")
     add("target", metavar="TARGET", help=issues.FORMS)
