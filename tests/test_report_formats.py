@@ -19,7 +19,7 @@ from xmlschema import XMLSchema
 
 from tests import backend, wire
 from tests.backend import Backend, Exchange
-from tests.reports.samples import CLIENT_ONLY, HEALTHY, INCIDENT, ONE_BY_ONE, SEVERAL, TRACE, UNKNOWN_ORDER
+from tests.reports.samples import CLIENT_ONLY, HEALTHY, INCIDENT, ONE_BY_ONE, SEVERAL, SUSPECTED, TRACE, UNKNOWN_ORDER
 from tests.test_inspect_outputs import INSPECTION
 from tests.test_reports import BOOLEANS, HOSTILE, SAMPLES, poisoned, rewritten
 from tests.tracing import run
@@ -334,6 +334,42 @@ def test_junit_of_an_inspection_has_findings_problems_and_what_is_silenced() -> 
 def test_whatever_a_config_says_junit_stays_valid(text: str) -> None:
     hostile: Inspection = rewritten(INSPECTION, lambda old: f"{old}{text}")
     suites(config_junit.render(hostile))
+
+
+# Much of it, and times that are none.
+
+
+@pytest.fixture(scope="module")
+def many() -> Reports:
+    """Ten thousand connections, of which the last alone found something else."""
+    return replace(SEVERAL, reports=(*(INCIDENT for _ in range(9_999)), CLIENT_ONLY))
+
+
+@pytest.mark.parametrize("name", ["har", "otlp", "junit"])
+def test_ten_thousand_connections_fit_into_5_mb_and_each_kind_is_there(name: str, many: Reports) -> None:
+    text = rendered(many, name)
+    assert 3_000_000 < len(text) < 5_000_000
+    assert re.search(r"\d+ more connections are left out|wsprobe.connections.left_out", text)
+    assert SUSPECTED.message.partition(".")[0] in text, "the one that is different"
+
+
+@pytest.mark.parametrize("name", ["har", "otlp", "junit"])
+def test_two_hundred_headers_by_eight_hops_fit_into_5_mb(name: str) -> None:
+    headers = tuple((f"X-Header-{number}", "v" * 60) for number in range(200))
+    one = replace(INCIDENT.trace.hops[0], request=Message(start_line="GET / HTTP/1.1", headers=headers))
+    assert len(rendered(replace(INCIDENT, trace=replace(INCIDENT.trace, hops=(one,) * 8)), name)) < 5_000_000
+
+
+@pytest.mark.parametrize("at", ["", "yesterday", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59Z", "2026-03-02"])
+def test_times_that_cannot_be_keep_each_format_valid(at: str) -> None:
+    closes = tuple(
+        replace(close, at=at) for close, at in zip(INCIDENT.trace.hops[0].closes, (-1.0, 1e12, 0), strict=True)
+    )
+    hop = replace(INCIDENT.trace.hops[0], at=at, closes=closes, phases={"tcp": 1e11, "tls": -5.0}, ended=-3.0)
+    odd = replace(INCIDENT, trace=replace(INCIDENT.trace, hops=(hop,)))
+    assert har_log(odd)
+    assert spans(odd)
+    assert suites(rendered(odd, "junit"))
 
 
 # Through the command line.

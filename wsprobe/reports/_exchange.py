@@ -2,13 +2,18 @@
 
 import json
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
-from wsprobe.model import Close, Ending, Observation, Sender
+from wsprobe.model import Close, Ending, Observation, Report, Reports, Sender
+from wsprobe.reports._view import kinds
 
+T = TypeVar("T")
+
+_ROOM = 4_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ORIGIN = re.compile(r"(?i)(wss?|https?)://([^/?#]*)(.*)", re.DOTALL)
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\[\]:]*)(?::([0-9]{1,5}))?")
@@ -20,6 +25,25 @@ _SECURE = {False: "ws", True: "wss"}
 def document(made: dict[str, Any]) -> str:
     """A JSON document in ASCII, whose texts are texts: what is no character is written as an escape."""
     return json.dumps(_cleaned(made), indent=2, ensure_ascii=True, allow_nan=False).replace("\x7f", "\\u007f") + "\n"
+
+
+def fitting(reports: Reports, make: Callable[[Report, int], T], written: Callable[[T], str]) -> tuple[list[T], int]:
+    """What is made of the reports, the first of each kind before all others, and how many found no room.
+
+    A file of ten thousand connections is opened by nobody; those that are left out are like one that is there.
+    """
+    places = {id(report): number for number, report in reversed(list(enumerate(reports.reports)))}
+    firsts = {places[id(kind.first)] for kind in kinds(reports)}
+    order = sorted(enumerate(reports.reports), key=lambda each: each[0] not in firsts)
+    made: list[tuple[int, T]] = []
+    room = _ROOM
+    for number, report in order:
+        one = make(report, number)
+        room -= len(written(one))
+        if room < 0 and made:
+            break
+        made.append((number, one))
+    return [one for _, one in sorted(made, key=lambda each: each[0])], len(order) - len(made)
 
 
 def _cleaned(value: Any) -> Any:  # noqa: ANN401  any part of a document
@@ -111,9 +135,9 @@ def began(hop: Observation) -> datetime:
     """When the hop's request began, as its own clock tells; 1970 where that is no time."""
     try:
         at = datetime.fromisoformat(hop.at)
-    except ValueError:
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return _EPOCH
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def moment(hop: Observation, after: float) -> datetime:

@@ -20,24 +20,29 @@ _NOT_RECORDED = "payloads are not recorded; _wsprobe.frames counts the frames"
 
 def render(report: Report) -> str:
     """One report as a HAR log."""
-    return _log((report,))
+    return _log([_connection(report, 0)], report.version)
 
 
 def render_all(reports: Reports) -> str:
-    """The reports of several connections as one HAR log."""
-    return _log(reports.reports)
+    """The reports of several connections as one HAR log, as many as a browser takes."""
+    made, left_out = exchange.fitting(reports, _connection, lambda one: exchange.document({"": one}))
+    told = {"comment": f"{left_out} more connections are left out; each is like one that is here"} if left_out else {}
+    return _log(made, reports.reports[0].version if reports.reports else "", told)
 
 
-def _log(reports: tuple[Report, ...]) -> str:
-    pages = [_page(report, number) for number, report in enumerate(reports, 1) if report.trace.hops]
-    entries = [
-        _entry(report, index, f"connection_{number}")
-        for number, report in enumerate(reports, 1)
-        for index in range(len(report.trace.hops))
-    ]
-    version = reports[0].version if reports else ""
+def _log(connections: list[tuple[Json | None, list[Json]]], version: str, told: Json | None = None) -> str:
+    pages = [page for page, _ in connections if page]
+    entries = [entry for _, entries in connections for entry in entries]
     creator = {"name": "wsprobe", "version": version}
-    return exchange.document({"log": {"version": "1.2", "creator": creator, "pages": pages, "entries": entries}})
+    log = {"version": "1.2", "creator": creator, "pages": pages, "entries": entries}
+    return exchange.document({"log": log | (told or {})})
+
+
+def _connection(report: Report, number: int) -> tuple[Json | None, list[Json]]:
+    """The page of a connection and the entries of its hops."""
+    hops = report.trace.hops
+    page = _page(report, number + 1) if hops else None
+    return page, [_entry(report, index, f"connection_{number + 1}") for index in range(len(hops))]
 
 
 def _page(report: Report, number: int) -> Json:

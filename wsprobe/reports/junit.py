@@ -4,7 +4,6 @@ An error is a failure, as it is for the exit status; warnings and notes pass and
 """
 
 from dataclasses import replace
-from datetime import UTC
 
 from wsprobe.model import Finding, Report, Reports, Severity
 from wsprobe.reports import _exchange as exchange
@@ -23,14 +22,16 @@ def render(report: Report) -> str:
 
 
 def render_all(reports: Reports) -> str:
-    """The reports of several connections, a suite each."""
-    return document("wsprobe trace", [_suite(report) for report in reports.reports])
+    """The reports of several connections, a suite each, as many as CI servers take."""
+    made, left_out = exchange.fitting(reports, lambda report, _: _suite(report), lambda suite: document("", [suite]))
+    told = f" ({left_out} more connections are left out; each is like one that is here)" if left_out else ""
+    return document(f"wsprobe trace{told}", made)
 
 
 def _suite(report: Report) -> Suite:
     hops = report.trace.hops
     first = hops[0] if hops else None
-    at = exchange.began(first).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S") if first else "1970-01-01T00:00:00"
+    at = exchange.began(first).isoformat()[:19] if first else "1970-01-01T00:00:00"
     found = findings(report)
     cases = [_found(finding) for finding in found]
     if not any(case.failure is not None for case in cases):

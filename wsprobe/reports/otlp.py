@@ -38,9 +38,12 @@ def render(report: Report) -> str:
 
 
 def render_all(reports: Reports) -> str:
-    """The reports of several connections, a trace each."""
-    spans = [span for number, report in enumerate(reports.reports) for span in _spans(report, number)]
-    return exchange.document({"resourceSpans": spans})
+    """The reports of several connections, a trace each, as many as a collector takes at a time."""
+    made, left_out = exchange.fitting(reports, _spans, lambda spans: exchange.document({"": spans}))
+    if made and made[0] and left_out:
+        told = {"wsprobe.connections.left_out": left_out}
+        made[0][0]["resource"]["attributes"] += _attributes(told)
+    return exchange.document({"resourceSpans": [span for spans in made for span in spans]})
 
 
 def _spans(report: Report, number: int) -> list[Json]:
@@ -99,10 +102,10 @@ def _parent(report: Report, index: int, ids: list[str]) -> str:
 
 def _span(report: Report, index: int, trace: str, ids: list[str]) -> Json:
     hop = report.trace.hops[index]
-    start, events = _nanoseconds(hop, -exchange.connecting(hop)), _events(hop)
-    end = max(
-        [start, _nanoseconds(hop, hop.ended or _answered(hop)), *(int(event["timeUnixNano"]) for event in events)]
-    )
+    events = _events(hop)
+    times = [_nanoseconds(hop, hop.ended or _answered(hop)), *(int(event["timeUnixNano"]) for event in events)]
+    start = min(_nanoseconds(hop, -exchange.connecting(hop)), *times)
+    end = max(start, *times)
     made: Json = {"traceId": trace, "spanId": ids[index]}
     parent = _parent(report, index, ids)
     told = _of_report(report) if index == 0 else {}
