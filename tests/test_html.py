@@ -23,13 +23,16 @@ from wsprobe.model import (
     Body,
     Cell,
     Close,
+    Confidence,
     Count,
     Ending,
     Frames,
     Line,
+    Link,
     Message,
     Pings,
     PingsBySide,
+    Remedy,
     Report,
     Reports,
     Row,
@@ -37,6 +40,8 @@ from wsprobe.model import (
     State,
     Summary,
     Trace,
+    Who,
+    WriteUp,
 )
 from wsprobe.reports import formats, html
 
@@ -109,6 +114,37 @@ CONFIGURED = replace(
 )
 
 
+LINE = Line(path="/etc/nginx/nginx.conf", line=42, text='proxy_set_header Authorization "";')
+EXPLAINED = replace(
+    INCIDENT,
+    writeup=WriteUp(
+        chain=(
+            Link(what="The client saw 1011.", confidence=Confidence.PROVEN, leads=None, places=()),
+            Link(
+                what="Authorization was lost.",
+                confidence=Confidence.PROVEN,
+                leads=Confidence.POSSIBLE,
+                places=INCIDENT.findings[0].places,
+                rule="header-removed",
+                lines=(LINE,),
+            ),
+        ),
+        proven="Proven: header-removed.",
+        fixes=(
+            Remedy(
+                who=Who.CONFIG,
+                what="Pass it on.",
+                line=LINE,
+                instead="proxy_set_header Authorization $http_authorization;",
+            ),
+            Remedy(who=Who.CLIENT, what="Use `--carrier`."),
+        ),
+        verify=("wsprobe diff before.json after.json   # after the fix",),
+        prevent=("wsprobe inspect /etc/nginx",),
+    ),
+)
+
+
 def many(connections: int) -> Reports:
     """Very many connections of four results."""
     kinds = [replace(INCIDENT, subject=f"wss://staging.example.com/{n}") for n in range(3)]
@@ -127,7 +163,7 @@ TAGS = set(
         r"\w+",
         """html head meta title style body a svg symbol path circle rect g use line text main header section article
         h1 h2 h3 h4 h5 p span b strong small ol ul li table caption thead tbody tr th td form label input output
-        details summary dl div dt dd pre code mark figure figcaption script""",
+        details summary dl div dt dd pre code mark figure figcaption script nav del ins""",
     )
 )
 
@@ -247,7 +283,7 @@ def test_very_much_stays_readable_and_below_5_mb() -> None:
 def test_evidence_leads_to_the_cell_that_shows_it() -> None:
     shown = html.render(INCIDENT)
     links = re.findall(r'<li><a href="#([^"]+)"><b>(edge|inner)</b>, request</a>', shown)
-    assert [name for _, name in links] == ["edge", "inner"]
+    assert [name for _, name in links][:2] == ["edge", "inner"]
     lost = re.search(rf'<td id="{links[1][0]}" class="(\w+)" data-head="(\w+)"', shown)
     assert lost
     assert lost.groups() == ("absent", "inner")
@@ -258,6 +294,22 @@ def test_lines_of_a_config_are_shown_with_what_is_meant_marked() -> None:
     assert "/etc/nginx/nginx.conf:42" in shown
     assert "<mark>proxy_set_header</mark> Authorization &quot;&quot;;" in shown
     assert "predicts that Authorization is removed" in shown
+
+
+def test_the_write_up_shows_causes_with_evidence_and_the_exact_change() -> None:
+    shown = html.render(EXPLAINED)
+    why = shown[shown.index(' id="why"') : shown.index(' id="fixes"')]
+    cell = re.search(r'<a href="#(c\d+-\d+)"><b>inner</b>', why)
+    assert cell
+    assert f'<td id="{cell[1]}" class="absent"' in shown
+    assert "proven, and possible as the cause of that" in why
+    assert "nginx.conf:42" in why
+    to_do = shown[shown.index(' id="fixes"') : shown.index(' id="controls"')]
+    assert "<del>- proxy_set_header Authorization &quot;&quot;;</del>" in to_do
+    assert "<ins>+ proxy_set_header Authorization $http_authorization;</ins>" in to_do
+    assert "<code>--carrier</code>" in to_do
+    assert "# after the fix" in to_do
+    assert "wsprobe inspect /etc/nginx" in to_do
 
 
 def test_what_changed_in_a_value_is_marked() -> None:
@@ -315,6 +367,7 @@ MADE: dict[str, Callable[[], str]] = {
     **{name: partial(html.render, report) for name, report in ONE_BY_ONE.items()},
     "several": lambda: html.render_all(SEVERAL),
     "long life": lambda: html.render(LONG_LIFE),
+    "write-up": partial(html.render, EXPLAINED),
     "configs": lambda: html.render(CONFIGURED),
     "200 headers by 8 hops": lambda: html.render(wide(200, 8)),
     "40 hops": lambda: html.render(wide(20, 40)),

@@ -67,7 +67,7 @@ def _told(sheet: Sheet, finding: Finding) -> Html:
     fix = [tag("p", tag("b", "Fix: "), sheet.prose(finding.fix), class_="fix")] if finding.fix else []
     return joined(
         (
-            sheet.titled("Evidence", (_place(sheet, finding, place) for place in finding.places)),
+            sheet.titled("Evidence", (evidence(sheet, finding.header, place) for place in finding.places)),
             excerpts(sheet, finding.lines),
             *fix,
             sheet.titled("Not ruled out", finding.others),
@@ -77,19 +77,20 @@ def _told(sheet: Sheet, finding: Finding) -> Html:
     )
 
 
-def _place(sheet: Sheet, finding: Finding, place: Place) -> Html:
+def evidence(sheet: Sheet, header: str | None, place: Place) -> Html:
+    """A piece of evidence, with a link to where it stands on the page."""
     said = joined((tag("b", sheet.said(place.hop)), ", ", sheet.said(place.part)))
-    target = _target(sheet, finding, place)
+    target = _target(sheet, header, place)
     link = tag("a", said, href=f"#{sheet.anchor(target)}") if target else said
     return joined((link, ": ", sheet.code(place.shows)))
 
 
-def _target(sheet: Sheet, finding: Finding, place: Place) -> str | None:
+def _target(sheet: Sheet, header: str | None, place: Place) -> str | None:
     """Where on the page the evidence stands: the cell of a header, the end of a connection, a control, or the hop."""
     hop = _hop(sheet.report, place.hop)
     if hop is None or hop >= sheet.size.items:
         return None
-    row = sheet.rows.get((place.part, (finding.header or "").lower()))
+    row = sheet.rows.get((place.part, (header or "").lower()))
     if row is not None and row < sheet.size.rows:
         return f"c{row}-{hop}"
     seen = sheet.report.trace.hops[hop]

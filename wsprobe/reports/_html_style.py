@@ -51,6 +51,7 @@ h2 > .i, h3 > .i, .title .i, .plain th .i { margin-right: .4rem; }
 .verdict > h2, .verdict > h3 { font-size: 1.15rem; margin-bottom: .35rem; } .verdict .title { font-size: 1.1rem; }
 .message { font-size: 1.05rem; max-width: 62rem; }
 .fix { margin-top: .8rem; max-width: 70rem; }
+nav { display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; margin: 0 .25rem 1rem; font-size: .9rem; }
 .badge { font-size: .75rem; font-weight: 600; padding: .1rem .5rem; border-radius: 99px; border: 1px solid currentColor;
   vertical-align: .1em; white-space: nowrap; }
 .badge.proven { color: var(--bad); background: var(--bad-soft); } .badge.likely { color: var(--warning); }
@@ -137,6 +138,10 @@ summary { cursor: pointer; padding: .3rem 0; } summary h2 { display: inline; }
 dl { margin: .4rem 0 .8rem; font-size: .9rem; } dl div { display: grid; grid-template-columns: 12rem minmax(0, 1fr);
   column-gap: 1rem; } dt { color: var(--dim); } dd { margin: 0; }
 .hops pre .name { color: var(--accent); }
+.chain { padding-left: 1.3rem; margin: 0 0 .6rem; } .chain > li + li, .remedies > li + li { margin-top: .6rem; }
+.chain .badge { white-space: normal; border-radius: 9px; }
+.chain ul { font-size: .92rem; margin-top: .2rem; } del, ins { text-decoration: none; } del { color: var(--bad); }
+ins { color: var(--good); }
 figure { margin: .6rem 0; } figcaption { color: var(--dim); font-size: .86rem; } .ln { color: var(--dim);
   display: inline-block; min-width: 2.5em; text-align: right; margin-right: .5em; user-select: none; }
 @media screen and (max-width: 46rem) {
@@ -162,7 +167,7 @@ WIDE.blocks
     --altered: #638; --altered-soft: #f6effb; --mark: #fe9; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   html { font-size: 11.5px; } body { font-size: 11px; } .shake { fill: #ddd; background: #ddd; }
-  main { max-width: none; padding: 0; } .filters, .skip { display: none !important; }
+  main { max-width: none; padding: 0; } nav, .filters, .skip { display: none !important; }
   section { border: 0; border-top: 1px solid var(--line); border-radius: 0; padding: .8rem 0; }
   .verdict { border-left: 5px solid var(--bad); padding-left: .8rem; }
   tr, .lane, .path, figure, .finding { break-inside: avoid; } h2, h3, h4 { break-after: avoid; }

@@ -11,6 +11,7 @@ from wsprobe.reports._html_matrix import matrix, numbers, ordered
 from wsprobe.reports._html_overview import overview
 from wsprobe.reports._html_waterfall import waterfall
 from wsprobe.reports._html_write import NOTHING, Html, Sheet, Size, joined, tag
+from wsprobe.reports._html_writeup import to_do, why
 from wsprobe.reports._text import shortened, visible
 
 NAME = "html"
@@ -93,15 +94,10 @@ def _when(report: Report) -> str:
 
 def _parts(sheet: Sheet) -> Iterator[Html]:
     yield verdict(sheet)
-    yield matrix(sheet)
-    yield waterfall(sheet)
-    yield others(sheet)
-    yield _controls(sheet)
-    yield _configs(sheet)
-    yield hops(sheet)
-    yield _reach(sheet)
-    yield sheet.section("next", "Next", sheet.commands("Commands", _view.commands(sheet.report)))
-    yield _manifest(sheet)
+    made = [(name, title, part(sheet)) for name, title, part in _PARTS]
+    links = [tag("a", title, href=f"#{sheet.anchor(name)}") for name, title, part in made if part]
+    yield tag("nav", *links, aria_label="Parts of the report")
+    yield from (part for _, _, part in made)
 
 
 def _controls(sheet: Sheet) -> Html:
@@ -138,3 +134,23 @@ def _manifest(sheet: Sheet) -> Html:
     table = sheet.table(["what", "where", "times"], rows, "Redaction manifest")
     none = NOTHING if table else tag("p", "Nothing had to be withheld.")
     return sheet.section("withheld", f"Redactions: {_view.counted(times, 'value')} withheld", table, none)
+
+
+def _next(sheet: Sheet) -> Html:
+    return sheet.section("next", "Next", sheet.commands("Commands", _view.commands(sheet.report)))
+
+
+_PARTS = (
+    ("headers", "Headers", matrix),
+    ("times", "Times", waterfall),
+    ("findings", "Also found", others),
+    ("why", "Why it happened", why),
+    ("fixes", "What to do", to_do),
+    ("controls", "Controls", _controls),
+    ("configs", "Configs", _configs),
+    ("hops", "Hops", hops),
+    ("reach", "What this rests on", _reach),
+    ("next", "Next", _next),
+    ("withheld", "Redactions", _manifest),
+)
+"""All parts but the verdict, by their anchors."""
