@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.backend import Backend, plain
 from tests.reports import samples
 from tests.tls import self_signed
 from tests.tracing import Ran, run
@@ -308,6 +309,27 @@ def test_a_lost_connection_says_whether_it_may_have_been_posted(github: GitHubTr
     github.trouble = lambda _: None
     assert attach(report, issue(github)).status == 0
     assert len(github.comments) == 1
+
+
+@pytest.mark.parametrize(
+    ("proxy", "told"), [("http://u:pr0xy-pass@127.0.0.1:1", "cannot be reached"), ("nothing", "proxy")]
+)
+def test_a_proxy_that_is_not_there_is_told_as_such(proxy: str, told: str, report: Path) -> None:
+    env = {**ENV, "https_proxy": proxy, "HTTPS_PROXY": proxy, "no_proxy": "", "NO_PROXY": ""}
+    ran = attach(report, "https://gitlab.invalid/g/p/-/issues/5", env=env)
+    assert (ran.status, ran.err.count("\n")) == (1, 1), ran
+    assert "the proxy that the environment names" in ran.err
+    assert told in ran.err
+    assert "pr0xy-pass" not in ran.err
+
+
+def test_a_proxy_that_refuses_is_told_with_its_answer(report: Path) -> None:
+    with Backend(lambda exchange: exchange.send(plain("407 Proxy Authentication Required"))) as proxy:
+        env = {**ENV, "https_proxy": f"http://127.0.0.1:{proxy.port}", "no_proxy": ""}
+        ran = attach(report, "https://gitlab.invalid/g/p/-/issues/5", env=env)
+    assert (ran.status, "names answered 407" in ran.err) == (1, True), ran
+    assert [request.start_line for request in proxy.requests] == ["CONNECT gitlab.invalid:443 HTTP/1.1"]
+    assert TOKEN not in str([request.headers for request in proxy.requests])
 
 
 def test_an_interruption_keeps_the_report_and_shows_the_command(

@@ -202,6 +202,10 @@ class GitHubTracker(Tracker):
 
     root = "/api/v3"
 
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        description()  # here a test can be left out, in a thread of the server not
+        super().__init__(tls)
+
     def routes(self) -> list[tuple[str, str, Callable[..., Says]]]:
         chat = "/repos/octo-org/chat/issues"
         return [

@@ -1,6 +1,7 @@
 """The API of an issue tracker: the token goes to its own host alone, and each failure is one line."""
 
 import asyncio
+import ipaddress
 import json
 import ssl
 import time
@@ -16,6 +17,7 @@ import aiohttp
 from yarl import URL
 
 from wsprobe import __version__
+from wsprobe.net.address import is_literal
 from wsprobe.net.tls import reason
 from wsprobe.redact import redact_text
 
@@ -127,6 +129,11 @@ class Forge:
                 return response.status, response.headers, self._parsed(method, response.status, await _read(response))
         except aiohttp.ClientConnectorCertificateError as error:
             raise AttachError(f"{self._host}: {reason(error.certificate_error)}") from None
+        except (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError, aiohttp.InvalidURL) as error:
+            what = (
+                f"answered {error.status}" if isinstance(error, aiohttp.ClientHttpProxyError) else "cannot be reached"
+            )
+            raise AttachError(f"{self._host}: the proxy that the environment names {what}") from None
         except aiohttp.ClientConnectorError as error:
             cause = error.os_error
             why = reason(cause) if isinstance(cause, ssl.SSLError) else cause.strerror or type(cause).__name__
@@ -208,7 +215,9 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 def _proxy(url: URL) -> str | None:
     """The proxy of the environment; aiohttp's own way would also read passwords from .netrc."""
-    if url.scheme != "https" or proxy_bypass(url.host or ""):
+    host = url.host or ""
+    here = host == "localhost" or (is_literal(host) and ipaddress.ip_address(host).is_loopback)
+    if url.scheme != "https" or here or proxy_bypass(host):
         return None
     return getproxies().get("https")
 
