@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +21,7 @@ from tests.mitm import IGNORED
 from tests.reports.samples import CLIENT_ONLY, HEALTHY, INCIDENT, SEVERAL, hop, rows
 from tests.test_reports import HOSTILE, SGR, assert_inert, poisoned, unprintable
 from tests.test_schema import schema
-from tests.tracing import Ran, refused, run
+from tests.tracing import Ran, command, refused, run
 from wsprobe.codec import decode, encode
 from wsprobe.comparison import Comparison, Outcome
 from wsprobe.diff import STATUS, compare
@@ -214,6 +216,27 @@ def test_a_shared_key_tells_another_credential(tmp_path: Path) -> None:
     assert not any(secret in ran.everything for secret in ("a" * 40, "b" * 40))
 
 
+def test_nobody_there_is_something_else(tmp_path: Path) -> None:
+    before, after = str(tmp_path / "before.json"), str(tmp_path / "after.json")
+    options = ["--hold", "0.05", "--controls", "never", "--bearer-env", "T", "-o"]
+    with serving(lambda _: True) as (port,):
+        run("trace", f"ws://127.0.0.1:{port}/ws", *options, before, env={"T": "x" * 40})
+    with backend.nobody() as port:
+        run("trace", f"ws://127.0.0.1:{port}/ws", *options, after, env={"T": "x" * 40})
+    ran = diffed(before, after)
+    assert ran.status == 1
+    assert line(ran).startswith("something else is wrong now: no closed-by-origin beyond client any more; now unreach")
+
+
+def test_the_same_whatever_the_order_of_sets(demo: Path) -> None:
+    words = command("diff", str(demo / "before.json"), str(demo / "after.json"), "--format", "json")
+    told = {
+        subprocess.run(words, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(told) == 1
+
+
 # Values.
 
 _HOPS = tuple(replace(hop(name, 0.04), closes=(), ended=None) for name in ("client", "edge", "inner"))
@@ -226,6 +249,13 @@ def test_without_the_recorders_of_before_nothing_is_said_to_be_fixed(tmp_path: P
     assert ran.status == 2
     assert line(ran).startswith("cannot be compared: not the same recorders: edge, inner recorded nothing after")
     assert {one["fate"] for one in ran.report["findings"]} == {"not judged"}
+
+
+def test_without_the_recorders_of_before_what_still_fails_is_not_fixed() -> None:
+    found = compare([INCIDENT], [CLIENT_ONLY])
+    assert found.outcome is Outcome.NOT_FIXED
+    assert found.line.startswith("not fixed: still there: closed-by-origin beyond client; 1 of 1 failed, before 1 of 1")
+    assert "not the same recorders: edge, inner recorded nothing after" in found.line
 
 
 def test_more_recorders_after_are_no_new_fault() -> None:

@@ -41,6 +41,7 @@ LAYERS = {
         "veil",
         "sides",
         "alike",
+        "besides",
         "changes",
         "diff",
         "writeup",

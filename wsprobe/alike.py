@@ -73,7 +73,9 @@ class Likeness:
 
 
 def credentials(before: Group, after: Group) -> Iterator[Likeness]:
-    """Whether both sides sent the same credentials, one by one."""
+    """Whether both sides sent the same credentials, one by one; nothing where a side sent no request at all."""
+    if not all(any(each.hop.request for each in side.ones) for side in (before, after)):
+        return
     for where in sorted({*before.credentials, *after.credentials}):
         one, other = before.credentials.get(where), after.credentials.get(where)
         alone = f"was sent {'before' if one else 'after'} alone"

@@ -10,11 +10,12 @@ from math import ceil, log
 
 from wsprobe import __version__
 from wsprobe.alike import credentials, urls
+from wsprobe.besides import manifest, notes, some
 from wsprobe.changes import SURE, findings, headers, met, rates, timings
 from wsprobe.comparison import Comparison, Fate, FindingChange, Outcome
 from wsprobe.durations import seconds
 from wsprobe.groups import exact, unseen
-from wsprobe.model import Replaced, Report, Severity, State
+from wsprobe.model import Report, Severity, State
 from wsprobe.sides import Group, group, side
 from wsprobe.wording import stretch
 
@@ -61,6 +62,12 @@ class _Two:
         self.urls = urls(before, after)
         self.findings = findings(before, after)
         self.headers, self.uncompared = headers(before, after)
+        ends = [one.lasted if one.result.startswith(_TIMED) else 0.0 for one in before.failed]
+        self.soonest = min((end for end in ends if end is not None), default=0.0)
+        lasted = [one.lasted for one in after.ones]
+        long_enough = sum(time is None or time >= self.soonest * _SLACK for time in lasted)
+        self.tries = long_enough or len(after.ones)
+        """The connections after that were watched for as long as it took to fail before; all where none was."""
 
     def comparison(self) -> Comparison:
         """All of it as one value."""
@@ -72,15 +79,15 @@ class _Two:
             before=side(self.before, self.urls[0]),
             after=side(self.after, self.urls[1]),
             reasons=judged.reasons,
-            unseen=None if self.after.failed else unseen(len(self.after.ones)),
+            unseen=None if self.after.failed else unseen(self.tries),
             findings=self.findings,
             headers=self.headers,
             uncompared=self.uncompared,
             timings=timings(self.before, self.after),
             rates=rates(self.before, self.after),
             nodes=tuple(met(self.before, self.after)),
-            notes=tuple(self._notes()),
-            redactions=self._redactions(),
+            notes=tuple(notes(self.before, self.after, self.urls, self.headers)),
+            redactions=manifest(self.before, self.after),
         )
 
     # The verdict.
@@ -121,15 +128,16 @@ class _Two:
             if blind := self._blind():
                 return _Judgement(Outcome.INCOMPARABLE, (blind, self._counted()))
             return _Judgement(Outcome.OTHER, (*self._gone(), self._now(there), self._counted()))
-        if any(_same(change, lead) for change in still for lead in self._leads()):
-            worse = bool(new) and not gone
-            if worse or self._more_often():
-                return _Judgement(Outcome.WORSE, (self._still(still), *([self._now(new)] if new else []), self._rate()))
-            told = [self._now(new)] if new else []
-            return _Judgement(Outcome.NOT_FIXED, (self._still(still), *told, self._rate()), tuple(self._by_chance()))
+        told = [self._still(still), *([self._now(new)] if new else [])]
+        blind = self._blind()
+        if blind or any(map(self._is_lead, still)):
+            if self._more_often() or (new and not gone):
+                return _Judgement(Outcome.WORSE, (*told, self._rate()), tuple(self._by_chance()))
+            mended = self._gone() if any(map(self._is_lead, gone)) else ()
+            reasons = (*([blind] if blind else []), *self._by_chance())
+            return _Judgement(Outcome.NOT_FIXED, (*told, *mended, self._rate()), reasons)
         if new:
-            told = [self._now(new), self._still(still)]
-            return _Judgement(Outcome.OTHER, (*self._gone(), *told, self._counted()))
+            return _Judgement(Outcome.OTHER, (*self._gone(), *reversed(told), self._counted()))
         return _Judgement(Outcome.PARTLY, (*self._gone(), self._still(still), self._counted()))
 
     def _there(self) -> list[FindingChange]:
@@ -146,8 +154,8 @@ class _Two:
 
     def _unlike_urls(self) -> Iterator[str]:
         before, after = self.urls
-        if not set(before) & set(after):
-            yield f"{_some(before) or 'no URL'} before, {_some(after) or 'no URL'} after: not the same URL"
+        if before and after and not set(before) & set(after):
+            yield f"{some(before)} before, {some(after)} after: not the same URL"
 
     def _unlike_credentials(self) -> Iterator[str]:
         unlike = [one for one in credentials(self.before, self.after) if one.differs]
@@ -170,7 +178,7 @@ class _Two:
     # Why it is not shown.
 
     def _not_shown_by_number(self) -> Iterator[str]:
-        share, tries = len(self.before.failed) / len(self.before.ones), len(self.after.ones)
+        share, tries = len(self.before.failed) / len(self.before.ones), self.tries
         if unseen(tries) > share:
             needed = ceil(log(0.05) / log(1 - share))
             yield (
@@ -179,19 +187,16 @@ class _Two:
             )
 
     def _not_shown_by_time(self) -> Iterator[str]:
-        ends = [one.lasted if one.result.startswith(_TIMED) else 0.0 for one in self.before.failed]
-        soonest = min((end for end in ends if end is not None), default=0.0)
-        lasted = [one.lasted for one in self.after.ones]
-        if not any(time is None or time >= soonest * _SLACK for time in lasted):
-            longest = max(time for time in lasted if time is not None)
-            yield f"watched for {seconds(longest)}, and before it took {seconds(soonest)} to fail"
+        lasted = [one.lasted for one in self.after.ones if one.lasted is not None]
+        if len(lasted) == len(self.after.ones) and max(lasted) < self.soonest * _SLACK:
+            yield f"watched for {seconds(max(lasted))}, and before it took {seconds(self.soonest)} to fail"
 
     def _not_shown_by_nodes(self) -> Iterator[str]:
         for by, failing, well in self._failing_nodes():
             now = self.after.nodes.get(by, set())
             missed = sorted(failing - now)
             if missed and now & well:
-                yield f"not met again of the nodes that failed before: {by} {_some(missed)}"
+                yield f"not met again of the nodes that failed before: {by} {some(missed)}"
 
     def _other_nodes(self) -> Iterator[str]:
         """A caveat where no node is known from before: a new release may name them anew, or another place answered."""
@@ -260,7 +265,7 @@ class _Two:
         )
 
     def _bound(self) -> str:
-        return f"a failure rate below {_percent(unseen(len(self.after.ones)))} would not have shown"
+        return f"a failure rate below {_percent(unseen(self.tries))} would not have shown"
 
     def _chance(self) -> float:
         return exact(len(self.before.failed), len(self.before.ones), len(self.after.failed), len(self.after.ones))
@@ -276,51 +281,11 @@ class _Two:
             and self.before.failed
             and self.before.well + self.after.well
         ):
-            sure = self._chance() <= SURE
-            yield "less often than before" if sure else "no difference that chance would not make"
-
-    # Beside the verdict.
-
-    def _notes(self) -> Iterator[str]:
-        yield from self._nodes_in_words()
-        yield from (one.said for one in credentials(self.before, self.after))
-        before, after = self.urls
-        for name, alone in (("before", set(before) - set(after)), ("after", set(after) - set(before))):
-            if alone and set(before) & set(after):
-                yield f"{name} alone: {_some(sorted(alone))}"
-        for name, one, other in (("before", self.before, self.after), ("after", self.after, self.before)):
-            if alone_ := [hop for hop in one.hops if hop not in other.recorders]:
-                yield f"recorded {name} alone: {', '.join(alone_)}"
-        versions = [sorted({one.report.version for one in each.ones}) for each in (self.before, self.after)]
-        if versions[0] != versions[1]:
-            yield f"judged by wsprobe {_some(versions[0])} before and {_some(versions[1])} after"
-        traces = [{one.report.trace.id for one in each.ones} - {None} for each in (self.before, self.after)]
-        if traces[0] & traces[1]:
-            yield "both sides hold the same trace"
-        if max(one.hop.at for one in self.after.ones) < min(one.hop.at for one in self.before.ones):
-            yield "what is called after was recorded before the other: are they swapped?"
-
-    def _nodes_in_words(self) -> Iterator[str]:
-        for each in met(self.before, self.after):
-            if not each.before and not each.after:
-                yield f"the same {each.by}: {_some(each.both)}"
-            elif not each.both:
-                yield f"other {each.by}: {_some(each.before) or 'none'} before, {_some(each.after) or 'none'} after"
-            else:
-                told = [("before", each.before), ("after", each.after)]
-                alone = "; ".join(f"{name} alone {_some(names)}" for name, names in told if names)
-                yield f"{each.by}: {_some(each.both)} on both sides; {alone}"
-
-    def _redactions(self) -> tuple[Replaced, ...]:
-        found: Counter[tuple[str, str]] = Counter()
-        for name, each in (("before", self.before), ("after", self.after)):
-            for one in each.ones:
-                for replaced in one.report.redactions:
-                    found[replaced.what, f"{name}: {replaced.where}"] += replaced.times
-        return tuple(Replaced(what=what, where=where, times=times) for (what, where), times in found.items())
+            often = "more often than before" if self._more_often() else "less often than before"
+            yield often if self._chance() <= SURE else "no difference that chance would not make"
 
 
-_ARRIVES = {"header-removed": "", "header-altered": " as it was sent"}
+_ARRIVES = {"header-removed": "", "upgrade-dropped": "", "subprotocol-dropped": "", "header-altered": " as it was sent"}
 """Rules of which a header that arrives is the opposite."""
 
 _TIMED = ("closed", "TCP ended", "reset", "given up")
@@ -342,10 +307,6 @@ def _named(change: FindingChange) -> str:
 
 def _more(changes: Sequence[FindingChange]) -> str:
     return f" and {len(changes) - 3} more" if len(changes) > 3 else ""
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _percent(share: float) -> str:
