@@ -251,5 +251,10 @@ def test_what_is_left_to_the_gate_is_a_target_of_the_makefile() -> None:
         "pip",
         "mkdir",
     )
-    more = ("wsprobe diagnose records/", "wsprobe report incident/trace.json", "wsprobe attach incident/report.json")
+    more = (
+        "wsprobe diagnose records/",
+        "wsprobe report incident/trace.json",
+        "wsprobe attach incident/report.json",
+        "wsprobe diff before.json after.json",
+    )
     assert [line for line in COMMANDS if not line.startswith((*covered, *more))] == []
