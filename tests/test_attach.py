@@ -21,6 +21,12 @@ ENV = {"ISSUE_TOKEN": TOKEN}
 MARKER = f"<!-- wsprobe:{samples.TRACE} -->"
 
 
+@pytest.fixture(autouse=True)
+def _outside_of_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GITHUB_API_URL", "CI_API_V4_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def github() -> Iterator[GitHubTracker]:
     with GitHubTracker() as tracker:
@@ -507,6 +513,19 @@ TARGETS = {
 def test_a_target_says_where_it_goes(target: str, where: str, report: Path) -> None:
     ran = attach(report, target, post=False)
     assert (ran.status, where in ran.err) == (0, True), ran.err
+
+
+@pytest.mark.parametrize(("kind", "name"), [("github", "GITHUB_API_URL"), ("gitlab", "CI_API_V4_URL")])
+def test_a_short_form_in_a_ci_job_is_an_issue_of_that_jobs_server(
+    kind: str, name: str, report: Path, request: pytest.FixtureRequest
+) -> None:
+    tracker: Tracker = request.getfixturevalue(kind)
+    short = {"github": "github:octo-org/chat#5", "gitlab": "gitlab:group/sub/chat#5"}[kind]
+    ran = attach(report, short, env={**ENV, name: f"{tracker.url}{tracker.root}"})
+    assert (ran.status, len(tracker.comments)) == (0, 1), ran.err
+    assert ran.out.startswith(f"{tracker.url}/")
+    clear = attach(report, short, env={**ENV, name: "http://ci.example.com/api/v3"})
+    assert (clear.status, "not encrypted" in clear.err) == (2, True)
 
 
 def test_a_gitlab_below_a_path_of_its_host_is_reached_by_its_api(report: Path) -> None:

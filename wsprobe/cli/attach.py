@@ -47,7 +47,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     token("--token-cmd", metavar="CMD", help="the token is what this prints, run without a shell (default: gh or glab)")
     add("--author", metavar="NAME", help="update the comment of this user (default: the one whose token it is)")
     add("--platform", choices=tuple(_TOKEN_COMMANDS), help="what runs at the URL, where that does not tell")
-    add("--api", metavar="URL", help="where the API of a self-hosted server is (default: as it usually is)")
+    add(
+        "--api",
+        metavar="URL",
+        help="where the API of your own server is (default: below its URL; of a short form, that of the CI job)",
+    )
     add("--cacert", metavar="FILE", type=Path, help="authorities to trust, in PEM")
     add("--wait", metavar="SECONDS", type=float, default=_LONGEST_WAIT, help="wait so long for a rate limit, once")
 

@@ -1,5 +1,6 @@
 """Which issue is meant: `github:OWNER/REPO#N`, `gitlab:GROUP/PROJECT#N` or an issue's URL, and where its API is."""
 
+import os
 import re
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
@@ -9,6 +10,12 @@ from wsprobe.cli.wayoptions import is_loopback
 
 GITHUB, GITLAB = "github", "gitlab"
 FORMS = "github:OWNER/REPO#N, gitlab:GROUP/PROJECT#N, or the issue's URL"
+
+_APIS = {
+    GITHUB: ("GITHUB_API_URL", "https://api.github.com"),
+    GITLAB: ("CI_API_V4_URL", "https://gitlab.com/api/v4"),
+}
+"""What the jobs of GitHub Actions and GitLab CI are told about their own server, and what holds elsewhere."""
 
 _SHORT = re.compile(r"(github|gitlab):([^#\s]*)(?:#(.*))?", re.IGNORECASE | re.DOTALL)
 _NUMBER = re.compile(r"[1-9]\d{0,17}", re.ASCII)
@@ -55,10 +62,12 @@ def parse(text: str, *, platform: str | None, api: str | None, new: bool) -> Tar
 
 
 def _of_short(short: re.Match[str], api: str | None) -> Target:
+    """A target that names no server: that of the job that runs, or else the one that everybody knows."""
     platform, project, number = short[1].lower(), short[2].strip("/"), short[3]
     if number is not None and not _NUMBER.fullmatch(number):
         raise UsageError(f"the target's {number!r} is no number of an issue")
-    at = api or {GITHUB: "https://api.github.com", GITLAB: "https://gitlab.com/api/v4"}[platform]
+    variable, usual = _APIS[platform]
+    at = api or _api(os.environ.get(variable) or usual, variable)
     web = "https://github.com" if at == "https://api.github.com" else re.sub(r"/api/v\d+$", "", at)
     return _checked(platform, project, number, at, web)
 
@@ -106,13 +115,13 @@ def _checked(platform: str, project: str, number: str | None, api: str, web: str
     return Target(platform=platform, project=project, number=int(number) if number else None, api=api, web=web)
 
 
-def _api(text: str) -> str:
+def _api(text: str, what: str = "--api") -> str:
     """Where an API is, without a slash at the end; refused where a token would be read on the way."""
-    url = _split(text, "--api")
+    url = _split(text, what)
     if url.scheme == "http" and not is_loopback(url.hostname or ""):
         raise UsageError(f"http://{url.netloc} is not encrypted and the token would be read on the way: use https")
     if url.query or url.fragment:
-        raise UsageError("--api: the address of an API has no query and no fragment")
+        raise UsageError(f"{what}: the address of an API has no query and no fragment")
     return f"{url.scheme}://{url.netloc.lower()}{url.path.rstrip('/')}"
 
 
