@@ -91,6 +91,10 @@ def aiohttp_app(found: Served) -> web.Application:
             raise web.HTTPUnauthorized(headers={"X-Node": "node-8"}, text=f"bad {request.query_string}")
         socket = web.WebSocketResponse()
         await socket.prepare(request)
+        if request.path == "/abort":
+            assert request.transport
+            request.transport.abort()
+            return socket
         await socket.close(code=WSCloseCode.INTERNAL_ERROR, message=b"the database is away")
         return socket
 
@@ -202,6 +206,40 @@ def test_it():
             async with session.ws_connect(AIOHTTP + "/ws" + QUERY, headers=HEADERS) as ws:
                 await ws.receive()
                 await ws.send_str("hello")
+
+    asyncio.run(main())
+""",
+    "aiohttp without a close frame": """
+def test_it():
+    import aiohttp
+
+    async def main():
+        async with aiohttp.ClientSession() as session:
+            async with session.ws_connect(AIOHTTP + "/abort" + QUERY, headers=HEADERS) as ws:
+                message = await ws.receive()
+                assert message.type is aiohttp.WSMsgType.TEXT
+
+    asyncio.run(main())
+""",
+    "websockets of old": """
+@pytest.mark.filterwarnings("ignore")
+def test_it():
+    from websockets.legacy.client import connect
+
+    async def main():
+        async with connect(WEBSOCKETS + "/1011" + QUERY, extra_headers=HEADERS) as ws:
+            await ws.recv()
+
+    asyncio.run(main())
+""",
+    "websockets of old, refused": """
+@pytest.mark.filterwarnings("ignore")
+def test_it():
+    from websockets.legacy.client import connect
+
+    async def main():
+        async with connect(WEBSOCKETS + "/refuse" + QUERY, extra_headers=HEADERS):
+            pass
 
     asyncio.run(main())
 """,
@@ -347,7 +385,10 @@ def test_a_failed_test_tells_of_its_connection_and_no_secret(
     if "refused" in name:
         assert re.search(r"^response: HTTP/1.1 40[13]", section, re.MULTILINE)
         assert re.search(r"^  x-node: node-[78]", section, re.MULTILINE | re.IGNORECASE)
-        assert not name.startswith("websockets") or "body: no entry for Bearer [withheld" in section
+        assert (
+            name.startswith(("aiohttp", "httpx", "websockets of old"))
+            or "body: no entry for Bearer [withheld" in section
+        )
     else:
         assert re.search(r"^response: HTTP/1.1 101", section, re.MULTILINE)
         assert "without a close frame" in name or "1011 (internal error)" in section
@@ -365,15 +406,16 @@ def test_the_direction_of_a_close_is_told(explained: tuple[Vault, dict[str, str]
     assert "ended: received 1011 (internal error) the database is away" in found["aiohttp"]
     assert "ended: received 1011 (internal error) the database" in found["aiohttp without the message"]
     assert "it does not tell whose frame" in found["aiohttp that sends later"]
+    assert re.search("if any|no close frame", found["aiohttp without a close frame"])
     assert "no close frame received or sent" in found["websockets without a close frame"]
 
 
 def test_a_trace_of_the_same_url_with_the_same_credential_is_attached_once(
-    runs: Callable[..., Ran], served: Served
+    runs: Callable[..., Ran], served: Served, pytester: pytest.Pytester
 ) -> None:
     twice = TESTS["websockets"] + TESTS["websockets"].replace("test_it", "test_again")
     served.got.clear()
-    ran = runs(twice, "-p", "wsprobe.pytest", "--wsprobe-trace")
+    ran = runs(twice, "-p", "wsprobe.pytest", "--wsprobe-trace", "--junitxml=junit.xml")
     traced = [section for section in ran.sections() if section.startswith("wsprobe: a trace of ws://127.0.0.1")]
     assert len(traced) == 2, ran.text
     assert "closed-by-origin" in traced[0]
@@ -382,6 +424,8 @@ def test_a_trace_of_the_same_url_with_the_same_credential_is_attached_once(
     bearers = [got for got in served.got if got.startswith("Bearer ")]
     assert len(bearers) >= 3, "two tests and one trace"
     assert len(set(bearers)) == 1
+    xml = (pytester.path / "junit.xml").read_text()
+    assert re.search(r'<property name="wsprobe" value="ws://\S+\?room=7&amp;token=\[withheld [^"]+received 1011', xml)
 
 
 def installed(folder: Path) -> None:

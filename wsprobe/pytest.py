@@ -57,28 +57,30 @@ class _Explainer:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
-        self, call: pytest.CallInfo[None]
+        self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """What pytest made of the call, with what is known of the connection."""
         report = yield
         if report.failed and call.excinfo is not None:
             try:
-                self._explain(report, call.excinfo.value, call.duration)
+                self._explain(item, report, call)
             except Exception as error:  # noqa: BLE001  whatever it is, it is ours, and the test's own failure counts
                 report.sections.append(("wsprobe", f"could not tell of the connection: {type(error).__name__}"))
         return report
 
-    def _explain(self, report: pytest.TestReport, error: BaseException, took: float) -> None:
+    def _explain(self, item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
         from wsprobe.raised import raised
 
-        found = raised(error)
+        found = raised(call.excinfo.value) if call.excinfo else None
         if found is None:
             return
         from wsprobe.redact import redact
 
         seen = redact(found.seen())
-        found.timings.insert(0, f"the test failed {took:.2f} s after its {report.when} began")
+        found.timings.insert(0, f"the test failed {call.duration:.2f} s after its {report.when} began")
         report.sections.append(("wsprobe: the WebSocket connection", _told(found, seen)))
+        # In pytest's own JUnit XML, which has no sections, a property of the test tells it.
+        item.user_properties.append(("wsprobe", f"{_line(_url(seen))}: {_ending(found, seen)[0]}"))
         if self._trace:
             title = f"wsprobe: a trace of {_line(_url(seen))}"
             report.sections.append((title, self._retraced(found, report.nodeid)))

@@ -7,7 +7,7 @@ alone. They stand in the exception, in the variables of the frames that it passe
 import gc
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from types import FrameType, TracebackType
+from types import CellType, FrameType, TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,7 +16,10 @@ from wsprobe.model import Body, Close, Ending, Header, Message, Observation, Rec
 from wsprobe.observer import Unredacted
 
 _MOST_ERRORS, _MOST_FRAMES, _MOST_BODY = 32, 200, 4096
-_CLOSE_MESSAGE = 8
+_CLOSE_MESSAGE, _ENDS = 8, frozenset({8, 256, 257, 258})
+"""aiohttp's types of messages: a close frame, and all that say that it is over (closing, closed, error)."""
+_LATE = ("WSMessageTypeError", "ClientConnectionResetError")
+"""What aiohttp raises where a test goes on after the end."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,16 +62,17 @@ def raised(error: BaseException) -> Raised | None:
     An exception of a client comes first; a test can also fail for a connection that ended without one.
     """
     errors = list(_errors(error))
+    values = list(_values(errors))
     for one in errors:
         for module, name, read in _EXCEPTIONS:
             if _is(one, module, name):
-                return read(one, list(_values(errors)))
-    for value in _values(errors):
+                return read(one, values)
+    # A client that leaves its block closes with 1000: that is an end worth telling only where the test met it.
+    met = any(map(_of_the_end, values)) or any(_is(one, "aiohttp", name) for one in errors for name in _LATE)
+    for value in values:
         code = getattr(value, "close_code", None) if _connection(value) else None
-        if isinstance(code, int) and code != 1000:
-            found = _of_connection(value, list(_values(errors)))
-            if found is not None:
-                return found
+        if isinstance(code, int) and (code != 1000 or met):
+            return _of_connection(value, values)
     return None
 
 
@@ -92,10 +96,22 @@ def _errors(error: BaseException) -> Iterator[BaseException]:
 
 
 def _values(errors: Iterable[BaseException]) -> Iterator[Any]:
-    """The variables of the frames that exceptions passed through, the innermost frame first."""
+    """The variables of the frames that exceptions passed through, the innermost frame first.
+
+    As the garbage collector finds them: to list `f_locals` of the frame of a coroutine can crash Python 3.13.
+    """
     for error in errors:
         for frame in reversed(list(_frames(error.__traceback__))):
-            yield from tuple(frame.f_locals.values())
+            for value in gc.get_referents(frame):
+                yield _content(value) if isinstance(value, CellType) else value
+
+
+def _content(cell: CellType) -> object:
+    """What a variable holds that an inner function uses too."""
+    try:
+        return cell.cell_contents
+    except ValueError:  # it is empty
+        return None
 
 
 def _frames(traceback: TracebackType | None) -> Iterator[FrameType]:
@@ -120,7 +136,7 @@ def _first(values: Iterable[Any], module: str, *names: str) -> Any:  # noqa: ANN
     return next((value for value in values if any(_is(value, module, name) for name in names)), None)
 
 
-def _of_connection(connection: Any, values: list[Any]) -> Raised | None:  # noqa: ANN401
+def _of_connection(connection: Any, values: list[Any]) -> Raised:  # noqa: ANN401
     """A connection that ended, where no exception of its client says so."""
     if _is(connection, "aiohttp", "ClientWebSocketResponse"):
         return _aiohttp_open(connection, values)
@@ -135,6 +151,9 @@ def _of_connection(connection: Any, values: list[Any]) -> Raised | None:  # noqa
 def _websockets(values: list[Any]) -> Raised:
     found = Raised(client="websockets")
     connection = _first(values, "websockets", "ClientConnection")
+    older = _first(values, "websockets", "WebSocketClientProtocol") if connection is None else None
+    if older is not None:
+        return _websockets_older(older)
     if connection is None:
         maker = _first(values, "websockets", "connect")
         found.url = _text(getattr(maker, "uri", ""))
@@ -153,6 +172,19 @@ def _websockets(values: list[Any]) -> Raised:
     latency = getattr(connection, "latency", 0)
     found.timings += [f"the last ping was answered after {latency * 1000:.1f} ms"] if latency else []
     found.peers = _address(connection, "local_address"), _address(connection, "remote_address")
+    return found
+
+
+def _websockets_older(connection: Any) -> Raised:  # noqa: ANN401
+    """A connection of websockets.legacy, which websockets.connect made until version 14."""
+    found = Raised(client="websockets")
+    sent, got = getattr(connection, "request_headers", None), getattr(connection, "response_headers", None)
+    path = getattr(connection, "path", "/")
+    if sent is not None:
+        found.request = Message(start_line=f"GET {path} HTTP/1.1", headers=_pairs(sent.raw_items()))
+        found.url = f"{'wss' if connection.secure else 'ws'}://{sent.get('Host', connection.host)}{path}"
+    if got is not None:
+        found.response = Message(start_line="HTTP/1.1 101 Switching Protocols", headers=_pairs(got.raw_items()))
     return found
 
 
@@ -200,7 +232,10 @@ def _close(sender: Sender, code: int, reason: str) -> Close:
 def _websockets_refused(error: Any, values: list[Any]) -> Raised:  # noqa: ANN401
     found = _websockets(values)
     response = getattr(error, "response", None)
-    found.response = _websockets_answer(response) if hasattr(response, "status_code") else found.response
+    if hasattr(response, "status_code"):
+        found.response = _websockets_answer(response)
+    elif hasattr(error, "status_code"):  # websockets.legacy
+        found.response = Message(start_line=f"HTTP/1.1 {error.status_code}", headers=_pairs(error.headers.raw_items()))
     found.ending = str(error)
     return found
 
@@ -224,7 +259,7 @@ def _aiohttp_request(info: Any) -> Raised:  # noqa: ANN401
     return found
 
 
-def _aiohttp_open(connection: Any, values: list[Any]) -> Raised | None:  # noqa: ANN401
+def _aiohttp_open(connection: Any, values: list[Any]) -> Raised:  # noqa: ANN401
     """A WebSocket of aiohttp, which tells its end and, to who asks what it holds, the answer that it began with."""
     answer = _held(connection, "aiohttp", "ClientResponse")
     found = _aiohttp_request(answer.request_info) if answer is not None else Raised(client="aiohttp")
@@ -233,23 +268,26 @@ def _aiohttp_open(connection: Any, values: list[Any]) -> Raised | None:  # noqa:
         number = f"{version.major}.{version.minor}" if version else "1.1"
         line = f"HTTP/{number} {answer.status} {answer.reason or ''}".rstrip()
         found.response = Message(start_line=line, headers=_pairs(answer.headers.items()))
-    message = next((one for one in values if _closing(one)), None)
-    if message is not None:
+    frames = (one for one in values if _of_the_end(one, frozenset({_CLOSE_MESSAGE})))
+    message = next(frames, None)
+    if message is not None and isinstance(message.data, int):
         found.closes = (_close(Sender.SERVER, message.data, message.extra or ""),)
     else:
         found.local = connection.close_code
-        found.ending = f"aiohttp's close code is {connection.close_code}; it does not tell whose frame that was"
+        found.ending = (
+            f"aiohttp's close code is {connection.close_code}; it does not tell whose frame that was, if there was one"
+        )
         error = connection.exception()
         found.ending += f"; {type(error).__name__}" if error is not None else ""
     found.peers = "", _peer(connection.get_extra_info("peername"))
     return found
 
 
-def _closing(value: object) -> bool:
-    """Whether a value is aiohttp's message for a close frame that came."""
+def _of_the_end(value: object, kinds: frozenset[int] = _ENDS) -> bool:
+    """Whether a value is a message of aiohttp that says that the connection is over."""
     if type(value).__module__.partition(".")[0] != "aiohttp" or not type(value).__name__.startswith("WSMessage"):
         return False
-    return getattr(value, "type", None) == _CLOSE_MESSAGE and isinstance(getattr(value, "data", None), int)
+    return getattr(value, "type", None) in kinds
 
 
 def _held(value: object, module: str, name: str) -> Any:  # noqa: ANN401
