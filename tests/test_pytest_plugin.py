@@ -197,6 +197,22 @@ def test_it():
 
     asyncio.run(main())
 """,
+    "aiohttp in a closure": """
+def test_it():
+    import aiohttp
+
+    async def main():
+        async with aiohttp.ClientSession() as session:
+            ws = await session.ws_connect(AIOHTTP + "/ws" + QUERY, headers=HEADERS)
+
+            async def talk():
+                await ws.receive()
+                raise KeyError("the answer")
+
+            await talk()
+
+    asyncio.run(main())
+""",
     "aiohttp that sends later": """
 def test_it():
     import aiohttp

@@ -250,6 +250,17 @@ def test_otlp_names_attributes_by_the_stable_conventions() -> None:
     assert client["wsprobe.verdict.rule"] == "header-removed"
 
 
+def test_otlp_of_a_refusal_is_an_error_of_who_asked_alone() -> None:
+    refused = Message(start_line="HTTP/1.1 403 Forbidden", headers=())
+    hops = tuple(replace(hop, response=refused, closes=()) for hop in INCIDENT.trace.hops[:2])
+    nameless = replace(hops[1], request=Message(start_line="GET /ws HTTP/1.1", headers=()))
+    client, edge = spans(replace(INCIDENT, trace=replace(INCIDENT.trace, hops=(hops[0], nameless))))
+    assert (client.status.code, edge.status.code) == (Status.STATUS_CODE_ERROR, Status.STATUS_CODE_UNSET)
+    assert told(client)["error.type"] == "403"
+    assert "error.type" not in told(edge)
+    assert "server.address" not in told(edge), "no Host was sent"
+
+
 def test_otlp_does_not_claim_an_order_that_is_not_known() -> None:
     client, east, west = spans(UNKNOWN_ORDER)
     assert east.parent_span_id == west.parent_span_id == client.span_id

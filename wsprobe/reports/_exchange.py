@@ -13,6 +13,9 @@ from wsprobe.reports._view import kinds
 
 T = TypeVar("T")
 
+UNKNOWN = "unknown.invalid"
+"""The host of a request that names none: a URL has to have one."""
+
 _ROOM = 4_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ORIGIN = re.compile(r"(?i)(wss?|https?)://([^/?#]*)(.*)", re.DOTALL)
@@ -80,7 +83,7 @@ def url(hop: Observation, subject: str) -> str:
     if whole:
         scheme, authority, rest = whole.groups()
     else:
-        scheme, authority = _SECURE[bool(hop.tls and hop.tls.client)], header(hop, "host") or "unknown.invalid"
+        scheme, authority = _SECURE[bool(hop.tls and hop.tls.client)], header(hop, "host") or UNKNOWN
         rest = asked if asked.startswith("/") else f"/{asked}"
     return f"{scheme.lower()}://{_authority(authority)}{quote(rest, safe=_SAFE, errors='replace')}"
 

@@ -118,9 +118,15 @@ def _span(report: Report, index: int, trace: str, ids: list[str]) -> Json:
         "attributes": _attributes(_http(hop, report.subject) | _headers(hop) | _ours(hop) | told),
         "events": [*events, *(_finding(finding, end) for finding in (report.findings if index == 0 else ()))],
     }
-    fault = exchange.fault(hop)
+    fault = _fault(hop)
     ending = report.endings[index] if index < len(report.endings) else ""
     return made | {"status": {"code": _ERROR, "message": ending or fault} if fault else {}}
+
+
+def _fault(hop: Observation) -> str | None:
+    """The conventions: for who serves, a status of 4xx is no error, but for who asks."""
+    refused = hop.recorder.kind != "probe" and 400 <= exchange.status(hop)[0] < 500
+    return None if refused and not hop.failure else exchange.fault(hop)
 
 
 def _nanoseconds(hop: Observation, after: float) -> int:
@@ -192,18 +198,19 @@ def _http(hop: Observation, subject: str) -> Json:
     client = hop.recorder.kind == "probe"
     method, original = _method(hop)
     version = exchange.version(hop.request.start_line) if hop.request else ""
+    known = parts.hostname != exchange.UNKNOWN
     peer = exchange.address((hop.peers.server if client else hop.peers.client) if hop.peers else None)
     return {
         "http.request.method": method,
         "http.request.method_original": original,
         "http.response.status_code": code or None,
-        "error.type": exchange.fault(hop),
+        "error.type": _fault(hop),
         "url.full": parts.geturl() if client else None,
         "url.scheme": parts.scheme,
         "url.path": parts.path or "/",
         "url.query": parts.query or None,
-        "server.address": parts.hostname,
-        "server.port": exchange.split_host(parts.netloc)[1] or _PORTS.get(parts.scheme),
+        "server.address": parts.hostname if known else None,
+        "server.port": (exchange.split_host(parts.netloc)[1] or _PORTS.get(parts.scheme)) if known else None,
         "client.address": peer[0] if peer and not client else None,
         "network.protocol.name": "http",
         "network.protocol.version": version.removeprefix("HTTP/") or None,
