@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from tests.tracing import Ran, command, refused, run
 from wsprobe.codec import decode, encode
 from wsprobe.comparison import Comparison, Outcome
 from wsprobe.diff import STATUS, compare
+from wsprobe.groups import exact
 from wsprobe.model import Close, Ending, Observation, Report, Reports, Sender
 from wsprobe.reports.comparison import formats, load, terminal
 from wsprobe.reports.markdown import LONGEST
@@ -173,6 +175,41 @@ def test_what_failed_seldom_is_not_shown_to_be_fixed_by_few_tries(tmp_path: Path
     assert line(ran).startswith("not shown to be fixed: ")
     assert "below 45 % would not have shown, and it was 20 % before: 14 tries without a failure" in line(ran)
     assert diffed(before, many).status == 0
+
+
+def test_a_fix_is_not_shown_where_the_bad_node_was_not_met_again(tmp_path: Path) -> None:
+    well = lambda _: False  # noqa: E731
+    with serving(well, lambda number: number < 8) as (good, bad):
+        listed = {name: tmp_path / name for name in ("both", "one")}
+        listed["both"].write_text(f"127.0.0.1:{good}\n127.0.0.1:{bad}\n")
+        listed["one"].write_text(f"127.0.0.1:{good}\n")
+        before = traced(tmp_path, "before", listed["both"], 8)
+        elsewhere, again = traced(tmp_path, "elsewhere", listed["one"], 8), traced(tmp_path, "again", listed["both"], 8)
+    ran = diffed(before, elsewhere)
+    assert (ran.status, ran.report["outcome"]) == (1, "not shown to be fixed")
+    assert f"not met again of the nodes that failed before: address 127.0.0.1:{bad}" in line(ran)
+    assert f"address: 127.0.0.1:{good} on both sides; before alone 127.0.0.1:{bad}" in ran.report["notes"]
+    ran = diffed(before, again)
+    assert (ran.status, ran.report["outcome"]) == (0, "fixed as far as seen")
+    assert "16 of 16 connections stay open, before 8 of 16" in line(ran)
+
+
+def traced(folder: Path, name: str, addresses: Path, times: int) -> str:
+    path = folder / f"{name}.json"
+    options = [
+        "--repeat",
+        str(times),
+        "--hold",
+        "0.05",
+        "--controls",
+        "never",
+        "--rate",
+        "50",
+        "--addresses",
+        str(addresses),
+    ]
+    run("trace", "ws://app.example.test/ws", *options, "-o", str(path))
+    return str(path)
 
 
 def test_less_often_is_not_fixed(tmp_path: Path) -> None:
@@ -365,6 +402,13 @@ def test_ten_thousand_connections_fit_into_an_issue() -> None:
     found = compare([INCIDENT, *ones], ones)
     assert len(load("markdown").render(found)) <= LONGEST
     assert len(load("json").render(found)) < 5_000_000
+    assert len(load("html").render(found)) < 5_000_000
+
+
+def test_the_exact_test_of_ten_thousand_takes_no_minute() -> None:
+    began = time.monotonic()
+    assert exact(5000, 10_000, 3000, 10_000) < 1e-100
+    assert time.monotonic() - began < 5
 
 
 @pytest.fixture(scope="module")

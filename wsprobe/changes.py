@@ -313,7 +313,7 @@ def rates(before: Group, after: Group) -> tuple[Rate, ...]:
             before_of=total,
             after=there,
             after_of=others,
-            chance=round(min(1.0, exact(here, total, there, others)), 9),
+            chance=min(1.0, exact(here, total, there, others)),
         )
         for name, here, there in results
     )

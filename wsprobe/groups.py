@@ -79,15 +79,14 @@ def _group(by: str, name: str, members: list[Tried], tried: Sequence[Tried], com
 
 def exact(failed: int, total: int, failed_others: int, others: int) -> float:
     """Fisher's exact test, two-sided: how likely chance alone makes a difference at least as large as this one."""
-    failures, everything = failed + failed_others, total + others
-    whole = comb(everything, failures)
-
-    def weight(here: int) -> int:
-        return comb(total, here) * comb(others, failures - here)
-
-    seen = weight(failed)
-    span = range(max(0, failures - others), min(total, failures) + 1)
-    return sum(each for here in span if (each := weight(here)) <= seen) / whole
+    failures, first = failed + failed_others, max(0, failed + failed_others - others)
+    weight = comb(total, first) * comb(others, failures - first)
+    weights = [weight]
+    for here in range(first, min(total, failures)):  # each from the one before: ten thousand of them take no second
+        weight = weight * (total - here) * (failures - here) // ((here + 1) * (others - failures + here + 1))
+        weights.append(weight)
+    seen = weights[failed - first]
+    return sum(each for each in weights if each <= seen) / sum(weights)
 
 
 def told(tried: Sequence[Tried], found: Sequence[Group]) -> Iterator[str]:
