@@ -138,6 +138,23 @@ def test_har_has_an_entry_a_hop_with_its_close_its_frames_and_its_times() -> Non
     assert "withheld" in client["request"]["headers"][-1]["value"]
 
 
+@pytest.mark.parametrize(
+    ("host", "target", "url"),
+    [
+        ("a.example", "/ws?a=%41%zz&b=[x] y", "ws://a.example/ws?a=%41%25zz&b=%5Bx%5D%20y"),
+        ("[2001:db8::1]:8080", "/", "ws://[2001:db8::1]:8080/"),
+        ("a.example:99999", "*", "ws://a.example/*"),
+        ("user:pw@<b>", "http://other.example:81/x", "http://other.example:81/x"),
+        ("<b>\u20ac", "/x#y", "ws://%3Cb%3E%E2%82%AC/x%23y"),
+    ],
+)
+def test_a_url_is_one_whatever_was_asked_for(host: str, target: str, url: str) -> None:
+    asked = Message(start_line=f"GET {target} HTTP/1.1", headers=(("Host", host),))
+    hop = replace(INCIDENT.trace.hops[1], request=asked)
+    (entry,) = har_log(replace(INCIDENT, trace=replace(INCIDENT.trace, hops=(hop,))))["entries"]
+    assert entry["request"]["url"] == url
+
+
 def test_har_of_what_never_came_about_has_status_0_and_the_reason() -> None:
     (entry,) = har_log(FAILED)["entries"]
     assert entry["response"]["status"] == 0

@@ -20,6 +20,7 @@ _ROOM = 4_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ORIGIN = re.compile(r"(?i)(wss?|https?)://([^/?#]*)(.*)", re.DOTALL)
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\[\]:]*)(?::([0-9]{1,5}))?")
+_STRAY = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _STATUS = re.compile(r"[1-5][0-9]{2}")
 _FINE = (1000, 1001)
 _SECURE = {False: "ws", True: "wss"}
@@ -85,7 +86,7 @@ def url(hop: Observation, subject: str) -> str:
     else:
         scheme, authority = _SECURE[bool(hop.tls and hop.tls.client)], header(hop, "host") or UNKNOWN
         rest = asked if asked.startswith("/") else f"/{asked}"
-    return f"{scheme.lower()}://{_authority(authority)}{quote(rest, safe=_SAFE, errors='replace')}"
+    return f"{scheme.lower()}://{_authority(authority)}{quote(_STRAY.sub('%25', rest), safe=_SAFE, errors='replace')}"
 
 
 _SAFE = "/?&=;:@!$'()*+,~-._%"
