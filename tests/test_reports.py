@@ -29,7 +29,7 @@ from rich.cells import cell_len
 from tests.reports.samples import HEALTHY, INCIDENT, ONE_BY_ONE, SEVERAL
 from wsprobe.cli import main
 from wsprobe.codec import decode, encode, encode_line
-from wsprobe.model import Cell, Finding, Observation, Place, Report, Reports, Row, State
+from wsprobe.model import Cell, Count, Finding, Frames, Observation, Place, Report, Reports, Row, State
 from wsprobe.reports import by_suffix, formats, markdown, terminal
 from wsprobe.reports._text import shortened, visible
 
@@ -285,6 +285,33 @@ def test_of_a_long_report_the_headers_in_which_nothing_happened_go_first() -> No
     assert "X-Quiet" not in shown
     assert markdown.render(INCIDENT).replace("x", "").count("<details>") == 4
     assert "`Authorization` | ✓ | ✓ | ✗" in shown
+
+
+def test_a_long_report_drops_frames_then_hops_and_points_to_the_attachment() -> None:
+    busy = replace(INCIDENT.trace.hops[1], frames=Frames(client={"text": Count(frames=3, bytes=30)}, server={}))
+
+    def shown(number: int, header: int) -> str:
+        between = tuple(replace(busy, name=f"between-{at}") for at in range(number))
+        hops = (INCIDENT.trace.hops[0], *between, *INCIDENT.trace.hops[1:])
+        quiet = Row(message="request", name="X-Quiet", cells=(Cell(state=State.PRESENT, value="v" * 900),) * len(hops))
+        trace = replace(INCIDENT.trace, hops=hops)
+        endings = tuple(f"{hop.name}: {'e' * header}" for hop in hops)
+        return markdown.render(replace(INCIDENT, trace=trace, matrix=(*INCIDENT.matrix, quiet), endings=endings))
+
+    whole, frames, hops = shown(3, 20), shown(300, 60), shown(300, 500)
+    assert "What passed at each hop" in whole
+    assert "Left out to fit" not in whole
+    assert "What passed at each hop" not in frames
+    assert "| `between-150` |" in frames
+    assert "Left out to fit: the frames of each hop" in frames
+    assert "| `between-150` |" not in hops
+    assert "more hops between these." in hops
+    assert "hops between those that say most. The attached JSON report has all of it." in hops
+    for text in (whole, frames, hops):
+        assert len(text) <= markdown.LONGEST
+        assert text.rstrip().endswith("</sub>")
+        assert text.count("```mermaid") == 2
+        assert "`Authorization` |" in text
 
 
 @pytest.mark.parametrize("width", [60, 76, 200])
