@@ -68,7 +68,7 @@ def _sides(comparison: Comparison) -> tuple[tuple[Cell, ...], ...]:
     sides = comparison.before, comparison.after
     rows = {
         "URL": [Cell(", ".join(side.urls[:5]), code=True) for side in sides],
-        "when": [Cell(side.first if side.first == side.last else f"{side.first} to {side.last}") for side in sides],
+        "when": [Cell(_when(side)) for side in sides],
         "connections": [Cell(_connections(side)) for side in sides],
         "hops": [Cell(", ".join(side.hops[:20]), code=True) for side in sides],
         "credentials": [
@@ -76,6 +76,14 @@ def _sides(comparison: Comparison) -> tuple[tuple[Cell, ...], ...]:
         ],
     }
     return tuple((Cell(name), *cells) for name, cells in rows.items())
+
+
+def _when(side: Side) -> str:
+    """From the first connection to the last, to the second."""
+    first, last = (
+        f"{at.partition('.')[0]}Z" if "." in at and at.endswith("Z") else at for at in (side.first, side.last)
+    )
+    return first if first == last else f"{first} to {last}"
 
 
 def _connections(side: Side) -> str:
