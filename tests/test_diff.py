@@ -28,7 +28,7 @@ from wsprobe.comparison import Comparison, Outcome
 from wsprobe.diff import STATUS, compare
 from wsprobe.groups import exact
 from wsprobe.model import Close, Ending, Observation, Report, Reports, Sender
-from wsprobe.reports.comparison import formats, load, terminal
+from wsprobe.reports.comparison import formats, terminal
 from wsprobe.reports.markdown import LONGEST
 from wsprobe.stats import median, shift
 
@@ -105,7 +105,7 @@ def test_another_fault_is_something_else(demo: Path) -> None:
 
 def test_files_are_written_and_a_comparison_is_no_report(demo: Path, tmp_path: Path) -> None:
     files = str(demo / "before.json"), str(demo / "after.json")
-    outputs = [tmp_path / f"diff{load(name).SUFFIX}" for name in formats()]
+    outputs = [tmp_path / f"diff{formats()[name].SUFFIXES[0]}" for name in formats()]
     words = [word for path in outputs for word in ("-o", str(path))]
     assert run("diff", *files, *words).status == 0
     assert all("Authorization now reaches app" in path.read_text() for path in outputs)
@@ -382,27 +382,27 @@ def test_no_text_moves_the_cursor_or_is_live(*, text: str, whole: bool, width: i
     plain = SGR.sub("", shown) if colour else shown
     assert unprintable(plain) == set()
     assert max(map(cell_len, plain.split("\n"))) <= width
-    page = load("markdown").render(found)
+    page = formats()["markdown"].render(found)
     assert unprintable(page) == set()
     assert_inert(page.replace(" % ", " "))
-    assert load("json").render(found).isascii()
-    assert load("html").render(found).isascii()
+    assert formats()["json"].render(found).isascii()
+    assert formats()["html"].render(found).isascii()
 
 
 @settings(max_examples=10, deadline=None)
 @given(text=HOSTILE, whole=st.booleans())
 def test_no_report_makes_a_comparison_fail(*, text: str, whole: bool) -> None:
     found = compare([poisoned(INCIDENT, text, whole=whole)], [poisoned(HEALTHY, text, whole=whole), CLIENT_ONLY])
-    assert_inert(load("markdown").render(found).replace(" % ", " "))
+    assert_inert(formats()["markdown"].render(found).replace(" % ", " "))
     assert decode(json.loads(json.dumps(encode(found)))) == found
 
 
 def test_ten_thousand_connections_fit_into_an_issue() -> None:
     ones = [replace(HEALTHY, subject=f"wss://host-{number}.example.com/") for number in range(10_000)]
     found = compare([INCIDENT, *ones], ones)
-    assert len(load("markdown").render(found)) <= LONGEST
-    assert len(load("json").render(found)) < 5_000_000
-    assert len(load("html").render(found)) < 5_000_000
+    assert len(formats()["markdown"].render(found)) <= LONGEST
+    assert len(formats()["json"].render(found)) < 5_000_000
+    assert len(formats()["html"].render(found)) < 5_000_000
 
 
 def test_the_exact_test_of_ten_thousand_takes_no_minute() -> None:
@@ -423,7 +423,7 @@ def browser() -> Iterator[Browser]:
 def test_a_browser_shows_the_page_and_nothing_else(text: str, browser: Browser, tmp_path: Path) -> None:
     page = tmp_path / "diff.html"
     found: Comparison = poisoned(COMPARED, text, whole=False)  # type: ignore[type-var]  # any record
-    page.write_text(load("html").render(found))
+    page.write_text(formats()["html"].render(found))
     browser.open(page)
     for width in (360, 1600):
         browser.size(width)

@@ -454,7 +454,7 @@ def test_files_get_the_format_of_their_suffix(here: Path) -> None:
 
 def test_a_file_that_cannot_be_written_is_told_after_all_else(here: Path) -> None:
     (here / "nginx.conf").write_text(GOOD)
-    with mock.patch("wsprobe.cli.inspect.save", side_effect=OSError(28, "No space left on device")):
+    with mock.patch("wsprobe.cli.writing.save", side_effect=OSError(28, "No space left on device")):
         ran = run("inspect", "nginx.conf", "-o", "a.json")
     assert (ran.status, "nothing wrong found" in ran.out) == (2, True)
     assert ran.err == "wsprobe inspect: a.json: cannot be written: No space left on device\n"

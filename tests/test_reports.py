@@ -30,7 +30,7 @@ from tests.reports.samples import HEALTHY, INCIDENT, ONE_BY_ONE, SEVERAL
 from wsprobe.cli import main
 from wsprobe.codec import decode, encode, encode_line
 from wsprobe.model import Cell, Count, Finding, Frames, Observation, Place, Report, Reports, Row, State
-from wsprobe.reports import by_suffix, formats, markdown, terminal
+from wsprobe.reports import formats, markdown, terminal
 from wsprobe.reports._text import shortened, visible
 
 GOLDEN = Path(__file__).parent / "reports" / "golden"
@@ -45,14 +45,14 @@ Record = TypeVar("Record", Report, Reports)
 def test_canonical_reports_are_rendered_as_in_the_golden_files(name: str, sample: str) -> None:
     module = formats()[name]
     text = module.render_all(SEVERAL) if sample == "several" else module.render(ONE_BY_ONE[sample])
-    golden = GOLDEN / f"{sample}{module.SUFFIX}"
+    golden = GOLDEN / f"{sample}{module.SUFFIXES[0]}"
     if os.environ.get("UPDATE_GOLDEN"):
         golden.write_text(text, encoding="utf-8")
     assert text == golden.read_text(encoding="utf-8")
 
 
 def test_golden_files_are_those_of_the_formats_and_no_others() -> None:
-    expected = {f"{sample}{module.SUFFIX}" for sample in (*ONE_BY_ONE, "several") for module in formats().values()}
+    expected = {f"{sample}{module.SUFFIXES[0]}" for sample in (*ONE_BY_ONE, "several") for module in formats().values()}
     assert {path.name for path in GOLDEN.iterdir()} == expected
 
 
@@ -419,8 +419,8 @@ def test_formats_are_found_by_their_files() -> None:
     assert {"json", "markdown", "terminal"} <= set(formats())
     for name, module in formats().items():
         assert name == module.NAME
-        assert by_suffix(f"some.{name}{module.SUFFIX.upper()}") == name
-    assert by_suffix("report.exe") is None
+        assert formats().by_suffix(f"some.{name}{module.SUFFIXES[0].upper()}") == name
+    assert formats().by_suffix("report.exe") is None
     with pytest.raises(KeyError):
         formats()["_text"]
 
@@ -472,7 +472,7 @@ def test_report_takes_several_reports_and_a_trace(tmp_path: Path, capsys: pytest
 def test_the_suffix_picks_the_format_and_a_folder_gets_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     saved = tmp_path / "healthy.json"
     saved.write_text(formats()["json"].render(HEALTHY))
-    files = [tmp_path / f"out{module.SUFFIX}" for module in formats().values()]
+    files = [tmp_path / f"out{module.SUFFIXES[0]}" for module in formats().values()]
     words = [word for file in (*files, tmp_path / "new") for word in ("-o", str(file))]
     assert main(["report", str(saved), *words]) == 0
     assert capsys.readouterr().out == terminal.render(HEALTHY)

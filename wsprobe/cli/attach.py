@@ -129,7 +129,7 @@ def _files(result: Report | Reports) -> "tuple[File, ...]":
         if name in formats()
     ]
     return tuple(
-        File(name=f"wsprobe-{hashlib.sha256(content).hexdigest()[:16]}{formats()[name].SUFFIX}", content=content)
+        File(name=f"wsprobe-{hashlib.sha256(content).hexdigest()[:16]}{formats()[name].SUFFIXES[0]}", content=content)
         for name, content in contents
     )
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from wsprobe.cli import UsageError
 from wsprobe.cli.report import read
-from wsprobe.cli.writing import check_writable, save, say, screen
+from wsprobe.cli.writing import check_file, save_all, say, screen
 from wsprobe.model import Report, Reports, Trace
 from wsprobe.reports import comparison as reports
 
@@ -26,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     what = "a saved report, trace, or --repeat, or the folder that holds its report.json"
     parser.add_argument("before", metavar="BEFORE", type=Path, help=f"before the change: {what}")
     parser.add_argument("after", metavar="AFTER", type=Path, help="after it: the same")
-    parser.add_argument("--format", choices=reports.formats(), default="terminal", help="what stdout gets")
+    parser.add_argument("--format", choices=tuple(reports.formats()), default="terminal", help="what stdout gets")
     parser.add_argument(
         "-o",
         "--output",
@@ -43,15 +43,11 @@ def run(options: argparse.Namespace) -> int:
     from wsprobe.diff import STATUS, compare
 
     for path in options.output:
-        _check(path)
+        check_file(path, reports.formats())
     found = compare(_side(options.before), _side(options.after))
-    failed = []
-    for path in options.output:
-        try:
-            save(path, reports.load(reports.by_suffix(path) or "json").render(found))
-        except OSError as error:
-            failed.append(f"{path}: cannot be written: {error.strerror}")
-    say(_for_terminal(found) if options.format == "terminal" else reports.load(options.format).render(found))
+    formats = reports.formats()
+    failed = save_all((path, formats[formats.by_suffix(path) or "json"].render(found)) for path in options.output)
+    say(_for_terminal(found) if options.format == "terminal" else formats[options.format].render(found))
     if failed:
         raise UsageError("; ".join(failed))
     return STATUS[found.outcome]
@@ -68,16 +64,6 @@ def _side(path: Path) -> tuple[Report, ...]:
     if not found or not all(report.trace.hops for report in found):
         raise UsageError(f"{path}: no connection in it, or one without a hop; there is nothing to compare")
     return found
-
-
-def _check(path: Path) -> None:
-    """Refuses a file that cannot be written before anything is read."""
-    if reports.by_suffix(path) is None:
-        known = ", ".join(sorted(reports.load(name).SUFFIX for name in reports.formats()))
-        raise UsageError(f"{path}: the suffix names no format; use one of {known}")
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: there is no folder {path.parent}")
-    check_writable(path)
 
 
 def _for_terminal(found: "Comparison") -> str:

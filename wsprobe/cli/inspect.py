@@ -12,7 +12,7 @@ from wsprobe.cli import UsageError, one_line
 from wsprobe.cli.configs import Way, find
 from wsprobe.cli.configuration import FAIL_ON, Configuration, load
 from wsprobe.cli.headeroptions import given_headers, header_arguments
-from wsprobe.cli.writing import check_writable, save, say, screen
+from wsprobe.cli.writing import check_file, save_all, say, screen
 from wsprobe.inspection import Inspection, Problem
 from wsprobe.lb import kinds
 from wsprobe.parts import Severity
@@ -42,7 +42,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--select", metavar="RULE,…", action="append", default=[], help="only these rules")
     add("--ignore", metavar="RULE,…", action="append", default=[], help="all rules but these")
     add("--fail-on", choices=FAIL_ON, help="exit with 1 from this severity on (default: error)")
-    add("--format", choices=reports.formats(), default="terminal", help="what stdout gets")
+    add("--format", choices=tuple(reports.formats()), default="terminal", help="what stdout gets")
     add(
         "-o",
         "--output",
@@ -69,7 +69,7 @@ def _inspect(options: argparse.Namespace) -> int:
     from wsprobe.examine import examine
 
     for path in options.output:
-        _check(path)
+        check_file(path, reports.formats())
     settings = _settled(options)
     query = _query(options, settings)
     way = Way(kind=options.kind, versions=settings.versions, root=settings.root, exclude=settings.exclude)
@@ -201,27 +201,12 @@ def _request(options: argparse.Namespace) -> "Request | None":
 # Where it goes.
 
 
-def _check(path: Path) -> None:
-    """Refuses a file that cannot be written before anything is read."""
-    if reports.by_suffix(path) is None:
-        known = ", ".join(sorted(suffix for name in reports.formats() for suffix in reports.load(name).SUFFIXES))
-        raise UsageError(f"{path}: the suffix names no format; use one of {known}")
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: there is no folder {path.parent}")
-    check_writable(path)
-
-
 def _write(inspection: Inspection, options: argparse.Namespace) -> list[str]:
     """Writes the result everywhere it was asked for; what could not be written, a line each."""
-    failed = []
-    for path in options.output:
-        text = reports.load(reports.by_suffix(path) or "json").render(inspection)
-        try:
-            save(path, text)
-        except OSError as error:
-            failed.append(f"{path}: cannot be written: {error.strerror}")
+    formats = reports.formats()
+    failed = save_all((path, formats[formats.by_suffix(path) or "json"].render(inspection)) for path in options.output)
     if options.format != "terminal":
-        say(reports.load(options.format).render(inspection))
+        say(formats[options.format].render(inspection))
     elif inspection.configs or not inspection.problems:
         from wsprobe.reports.config import terminal
 

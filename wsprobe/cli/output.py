@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wsprobe.cli import UsageError
-from wsprobe.cli.writing import check_writable, save, say, screen
+from wsprobe.cli.writing import check_file, check_writable, save_all, say, screen
 from wsprobe.model import Report, Reports, Severity
-from wsprobe.reports import by_suffix, formats
+from wsprobe.reports import formats
 
 _RANKS = {Severity.ERROR: 2, Severity.WARNING: 1, Severity.NOTE: 0}
 _FOLDER_FILES = ("report.json", "report.md", "report.html")
@@ -42,12 +42,9 @@ def check(options: argparse.Namespace) -> None:
                 path.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise UsageError(f"{path}: {error.strerror}") from None
-        elif by_suffix(path) is None:
-            known = ", ".join(sorted(module.SUFFIX for module in formats().values()))
-            raise UsageError(f"{path}: the suffix names no format; use one of {known}, or a folder")
-        elif not path.parent.is_dir():
-            raise UsageError(f"{path}: there is no folder {path.parent}")
-        check_writable(path)
+            check_writable(path)
+        else:
+            check_file(path, formats(), more=", or a folder")
 
 
 def write(result: Report | Reports, options: argparse.Namespace) -> int:
@@ -55,13 +52,7 @@ def write(result: Report | Reports, options: argparse.Namespace) -> int:
 
     A file that cannot be written is told after all else was.
     """
-    failed: list[str] = []
-    for path in options.output:
-        for file, text in _files(path, result):
-            try:
-                save(file, text)
-            except OSError as error:
-                failed.append(f"{file}: cannot be written: {error.strerror}")
+    failed = save_all(file for path in options.output for file in _files(path, result))
     say(_for_terminal(result) if options.format == "terminal" else rendered(result, options.format))
     if failed:
         raise UsageError("; ".join(failed))
@@ -70,14 +61,14 @@ def write(result: Report | Reports, options: argparse.Namespace) -> int:
 
 def _files(path: Path, result: Report | Reports) -> Iterator[tuple[Path, str]]:
     if not _is_folder(path):
-        yield path, rendered(result, by_suffix(path) or "json")
+        yield path, rendered(result, formats().by_suffix(path) or "json")
         return
     if isinstance(result, Report):
         from wsprobe.reports.json import document
 
         yield path / TRACE_FILE, document(result.trace)
     for name in _FOLDER_FILES:
-        yield path / name, rendered(result, by_suffix(name) or "json")
+        yield path / name, rendered(result, formats().by_suffix(name) or "json")
 
 
 def rendered(result: Report | Reports, name: str) -> str:

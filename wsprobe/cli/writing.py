@@ -3,9 +3,14 @@
 import errno
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from wsprobe.cli import UsageError
+
+if TYPE_CHECKING:
+    from wsprobe.reports._folder import Folder
 
 _ASCII = str.maketrans("✓✗≠·─▶┄│┊…→├└", "+x!.->.|:~>|`")
 
@@ -15,6 +20,15 @@ def check_writable(path: Path) -> None:
     target = path if path.exists() else path.parent
     if not os.access(target, os.W_OK):
         raise UsageError(f"{path}: cannot be written: {os.strerror(errno.EACCES)}")
+
+
+def check_file(path: Path, formats: "Folder[Any]", *, more: str = "") -> None:
+    """Refuses a file that cannot be written, or whose name stands for no format, before anything is done."""
+    if formats.by_suffix(path) is None:
+        raise UsageError(f"{path}: the suffix names no format; use one of {', '.join(formats.suffixes)}{more}")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {path.parent}")
+    check_writable(path)
 
 
 def say(text: str) -> None:
@@ -42,3 +56,14 @@ def save(path: Path, text: str) -> None:
     """Writes a file that is private, like the records: a report names internal hosts."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
+
+
+def save_all(files: Iterable[tuple[Path, str]]) -> list[str]:
+    """Writes each file; those that could not be written, a line each."""
+    failed = []
+    for path, text in files:
+        try:
+            save(path, text)
+        except OSError as error:
+            failed.append(f"{path}: cannot be written: {error.strerror}")
+    return failed

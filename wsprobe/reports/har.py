@@ -11,7 +11,7 @@ from wsprobe.model import Close, Ending, Message, Observation, Report, Reports, 
 from wsprobe.reports import _exchange as exchange
 
 NAME = "har"
-SUFFIX = ".har"
+SUFFIXES = (".har",)
 
 Json = dict[str, Any]
 

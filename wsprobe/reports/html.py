@@ -15,7 +15,7 @@ from wsprobe.reports._html_writeup import to_do, why
 from wsprobe.reports._text import shortened, visible
 
 NAME = "html"
-SUFFIX = ".html"
+SUFFIXES = (".html",)
 
 LARGEST = 4_900_000
 """Octets of a document: what mail and issue trackers take, and what a browser shows without a pause."""

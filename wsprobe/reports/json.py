@@ -6,7 +6,7 @@ from wsprobe.codec import encode
 from wsprobe.model import Report, Reports, Trace
 
 NAME = "json"
-SUFFIX = ".json"
+SUFFIXES = (".json",)
 
 
 def render(report: Report) -> str:

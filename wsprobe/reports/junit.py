@@ -11,7 +11,7 @@ from wsprobe.reports._junit import Case, Suite, document
 from wsprobe.reports._view import findings
 
 NAME = "junit"
-SUFFIX = ".xml"
+SUFFIXES = (".xml",)
 
 _CLASS = "wsprobe.trace"
 

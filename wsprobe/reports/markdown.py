@@ -18,7 +18,7 @@ from wsprobe.reports._text import shortened, visible
 T = TypeVar("T")
 
 NAME = "markdown"
-SUFFIX = ".md"
+SUFFIXES = (".md",)
 
 LONGEST = 60_000
 """Characters of a document; GitHub takes 65,536 in an issue or a comment."""

@@ -4,7 +4,7 @@ from wsprobe.model import Report, Reports
 from wsprobe.reports import _sequence, _view
 
 NAME = "mermaid"
-SUFFIX = ".mmd"
+SUFFIXES = (".mmd",)
 
 
 def render(report: Report) -> str:

@@ -15,7 +15,7 @@ from wsprobe.model import Close, Finding, Observation, Report, Reports
 from wsprobe.reports import _exchange as exchange
 
 NAME = "otlp"
-SUFFIX = ".otlp.json"
+SUFFIXES = (".otlp.json",)
 
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.23.0"
 """The first in which the HTTP conventions are stable."""

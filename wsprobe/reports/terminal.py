@@ -16,7 +16,7 @@ from wsprobe.reports._path import draw
 from wsprobe.reports._text import shortened, visible
 
 NAME = "terminal"
-SUFFIX = ".txt"
+SUFFIXES = (".txt",)
 
 NARROWEST, WIDEST = 60, 200
 

@@ -9,7 +9,7 @@ from wsprobe.reports._text import shortened, visible
 from wsprobe.reports.comparison._view import SIGNS, Cell, Section, sections
 
 NAME = "html"
-SUFFIX = ".html"
+SUFFIXES = (".html",)
 
 _MOST, _LONGEST = 1000, 1000
 _CLASSES = {

@@ -6,7 +6,7 @@ from wsprobe.codec import encode
 from wsprobe.comparison import Comparison
 
 NAME = "json"
-SUFFIX = ".json"
+SUFFIXES = (".json",)
 
 
 def render(comparison: Comparison) -> str:

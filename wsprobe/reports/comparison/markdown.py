@@ -6,7 +6,7 @@ from wsprobe.reports.comparison._view import SIGNS, Cell, Section, sections
 from wsprobe.reports.markdown import LONGEST, cell, code, inert
 
 NAME = "markdown"
-SUFFIX = ".md"
+SUFFIXES = (".md",)
 
 _FOLDED = frozenset({"times", "not compared", "withheld"})
 _SIZES = ((200, 600), (100, 300), (40, 200), (15, 120), (5, 60))

@@ -8,7 +8,7 @@ from wsprobe.reports.comparison._view import SIGNS, Cell, Section, sections
 from wsprobe.reports.config._page import Page, Span, cells, fitted
 
 NAME = "terminal"
-SUFFIX = ".txt"
+SUFFIXES = (".txt",)
 
 _STYLES = {"✓": "good", "?": "warning", "≠": "warning", "✗": "error"}
 _MOST, _LONGEST = 40, 600

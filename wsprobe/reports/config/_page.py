@@ -43,7 +43,8 @@ def _wrapped(text: str, room: int) -> list[str]:
         return [shown]
     import textwrap
 
-    narrow = cells(shown) <= len(shown)  # characters are what textwrap counts
+    # Characters are what textwrap counts: as many as columns, or more, unless one of them is wide.
+    narrow = not any(unicodedata.east_asian_width(character) in "WF" for character in shown)
     return textwrap.wrap(shown, room if narrow else room // 2, break_on_hyphens=False) or [""]
 
 
