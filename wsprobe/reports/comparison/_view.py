@@ -51,7 +51,11 @@ def sections(comparison: Comparison) -> Iterator[Section]:
         ),
         ("headers", ("header", "at", "before", "after"), [_header(one) for one in comparison.headers]),
         ("results", ("result", "before", "after", "chance"), [_rate(rate) for rate in comparison.rates]),
-        ("times", ("phase", "before", "after", "difference"), [_timing(timing) for timing in comparison.timings]),
+        (
+            "times",
+            ("phase", "before", "after", "difference, with 95 % confidence"),
+            [_timing(timing) for timing in comparison.timings],
+        ),
     ]
     for title, heads, rows in told:
         if rows:
@@ -147,7 +151,7 @@ def _timing(timing: Timing) -> tuple[Cell, ...]:
         Cell(timing.phase, code=True),
         Cell(seconds(timing.before_median), code=True),
         Cell(seconds(timing.after_median), code=True),
-        Cell(timing.said),
+        Cell(timing.said.replace(" with 95 % confidence", "")),  # the head of the column says so
     )
 
 
