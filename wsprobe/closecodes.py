@@ -41,7 +41,7 @@ SENDERS = {
     1009: "An endpoint or a gateway with a message size limit.",
     1010: "A client whose extension was not accepted.",
     1011: "An exception in the handler under websockets, hypercorn or daphne; a gateway that ends WebSockets itself "
-    "and lost its upstream; a keepalive that got no pong (then it is *sent*, not received). "
+    "and lost its upstream; a keepalive that got no pong (then it is sent, not received). "
     "It never proves that a header was stripped: compare what arrived at each hop.",
     1012: "A server that restarts: a deploy.",
     1013: "An overloaded server.",
