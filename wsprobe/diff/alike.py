@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from wsprobe.diff.sides import Group, One
 from wsprobe.heads import values
 from wsprobe.model import Redaction
-from wsprobe.sides import Group, One
 
 _LOOPBACK_PORT = re.compile(r"(?<![\w.:-])(127(?:\.\d{1,3}){3}|\[::1\]|localhost):\d{1,5}(?!\d)", re.ASCII)
 _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}

@@ -4,14 +4,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from wsprobe.alike import without_port
 from wsprobe.comparison import Fate, FindingChange, HeaderChange, Nodes, Rate, Timing
+from wsprobe.diff.alike import without_port
+from wsprobe.diff.sides import Group, One
 from wsprobe.durations import seconds
 from wsprobe.groups import exact
 from wsprobe.headers import Kind, Value, is_credential, values_of
 from wsprobe.headers import diff as compared
 from wsprobe.model import Confidence, Finding, Observation, Segment, Severity, State
-from wsprobe.sides import Group, One
 from wsprobe.stats import median, shift
 
 SURE = 0.05

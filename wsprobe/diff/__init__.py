@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from math import ceil, log
 
 from wsprobe import __version__
-from wsprobe.alike import credentials, urls
-from wsprobe.besides import manifest, notes, some
-from wsprobe.changes import SURE, findings, headers, met, rates, timings
 from wsprobe.comparison import Comparison, Fate, FindingChange, Outcome
+from wsprobe.diff.alike import credentials, urls
+from wsprobe.diff.besides import manifest, notes, some
+from wsprobe.diff.changes import SURE, findings, headers, met, rates, timings
+from wsprobe.diff.sides import Group, group, side
 from wsprobe.durations import seconds
 from wsprobe.groups import exact, unseen
 from wsprobe.model import Report, Severity, State
-from wsprobe.sides import Group, group, side
 from wsprobe.wording import stretch
 
 STATUS = {

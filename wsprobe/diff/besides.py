@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from wsprobe.alike import credentials
-from wsprobe.changes import met
 from wsprobe.comparison import HeaderChange
+from wsprobe.diff.alike import credentials
+from wsprobe.diff.changes import met
+from wsprobe.diff.sides import Group
 from wsprobe.model import Replaced
-from wsprobe.sides import Group
 
 _Urls = tuple[tuple[str, ...], tuple[str, ...]]
 
