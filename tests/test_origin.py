@@ -6,6 +6,7 @@ import http.client
 import json
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,7 +107,7 @@ def test_every_carrier(
     def filled(text: str) -> str:
         return text.replace("{k8s}", kubernetes(value)).replace("{}", value)
 
-    before = len(everywhere.wait_for(0))
+    before, told = len(everywhere.wait_for(0)), len(everywhere.log)
     more = {name: filled(text) for name, text in headers.items()}
     with opened(everywhere, filled(path), more, [filled(element) for element in offered]) as ws:
         assert ws.subprotocol == echoed
@@ -121,6 +122,10 @@ def test_every_carrier(
     assert (seen.frames.client["text"].frames, seen.frames.server["binary"].frames) == (1, 1)
     frame = Ending.FRAME
     assert ends(seen)[:2] == [(Sender.CLIENT, frame, 4242), (Sender.SERVER, frame, 4242)]
+    deadline = time.monotonic() + 10
+    while len(everywhere.log) == told:  # the log is read in the background
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
     assert everywhere.log[-1]["token"] == "verified"
     for text in (everywhere.raw_log.decode(), everywhere.records.read_text()):
         assert value not in text

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.mitm import IGNORED
 from tests.reports.samples import CLIENT_ONLY, HEALTHY, INCIDENT, LOST
 from tests.tracing import run
 from wsprobe import mending
@@ -18,6 +19,8 @@ from wsprobe.model import Confidence, Finding, Line, Remedy, Report, Severity, T
 from wsprobe.reports import markdown, terminal
 from wsprobe.rules import config, names
 from wsprobe.writeup import _DIRECT, _PREVENTED_BY, _WHO, with_write_up
+
+pytestmark = [pytest.mark.filterwarnings(ignored) for ignored in IGNORED]
 
 BYPASSES = re.compile(
     r"satisfy any|auth_basic off|allow_missing|without (?:a )?(?:token|credentials?) |disable|verify off|-k\b",

@@ -20,8 +20,6 @@ from wsprobe.lb.predict import predict
 from wsprobe.lb.request import Request, upgrade
 from wsprobe.model import Header
 
-pytestmark = pytest.mark.lab
-
 PROXY = "haproxy"
 BEARER: Header = ("Authorization", "Bearer x")
 

@@ -25,8 +25,6 @@ from wsprobe.lb.request import Request, upgrade
 from wsprobe.lb.source import from_text
 from wsprobe.parts import Header
 
-pytestmark = pytest.mark.lab
-
 __all__ = ["version"]  # a fixture
 
 PROXY = "nginx"

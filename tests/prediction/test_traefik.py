@@ -5,14 +5,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.prediction import Tally, compare, examples
 from wsprobe.lb.request import Request
-
-pytestmark = pytest.mark.lab
 
 PROXY = "traefik"
 ROUTES = 12

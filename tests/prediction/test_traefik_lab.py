@@ -20,8 +20,6 @@ from wsprobe.lb.model import Config
 from wsprobe.lb.predict import predict
 from wsprobe.lb.request import Request, upgrade
 
-pytestmark = pytest.mark.lab
-
 PROXY = "traefik"
 BEARER = ("Authorization", "Bearer x")
 
