@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -334,3 +335,22 @@ def _pairs(tally: Tally, config: Config, requests: list[Request]) -> None:
 
 def test_what_is_predicted_is_what_the_upstream_receives(tally: Tally) -> None:
     _pairs(tally)
+
+
+@pytest.mark.parametrize("upgrade", ["websocket", ""])
+@pytest.mark.parametrize(
+    "connection",
+    ["keep-alive, Upgrade", "X-A , upgrade", "upgrade,x-a", "X-Dup,X-B,close", "", "X-A", ",X-A,,Upgrade,"],
+)
+def test_what_connection_may_name_is_settled_before_a_route_is_chosen(
+    tally: Tally, connection: str, upgrade: str
+) -> None:
+    app = {"loadBalancer": {"servers": [{"url": "http://@UPSTREAM@"}]}}
+    ready = {"rule": "Path(`/lab-is-ready`)", "service": "ping@internal", "priority": 100_000}
+    plain = {"rule": "PathPrefix(`/`)", "service": "app", "priority": 1}
+    named = {"rule": "Header(`Connection`, `Upgrade`)", "service": "noop@internal", "priority": 2}
+    dynamic = {"http": {"routers": {"plain": plain, "named": named, "ready": ready}, "services": {"app": app}}}
+    config = ({"forwardedHeaders": {"connection": ["X-A", "x-dup"]}}, dynamic, "toml")
+    own = (("Host", "a"), ("Upgrade", upgrade), ("Connection", connection), ("X-A", "1"), ("X-Dup", "2"), ("X-B", "3"))
+    asked = Request(headers=(*own, ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="), ("Sec-WebSocket-Version", "13")))
+    compare(PROXY, lambda folder, port, upstream: render(config, port, upstream, folder), [asked], tally)
