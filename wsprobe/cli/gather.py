@@ -1,7 +1,7 @@
 """What recorders wrote: read, waited for, and put beside what the probe saw."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +18,10 @@ _SAME_NAME = f"a recorder is called {CLIENT}, as the probe calls itself: what it
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What recorders saw of these exchanges, what was wrong with their files, and whether the wait was cut short."""
+    """What recorders saw of these exchanges, and what was wrong with their files."""
 
     observations: tuple[Observation, ...] = ()
     problems: tuple[str, ...] = ()
-    interrupted: bool = False
 
 
 def fingerprint_key() -> bytes | None:
@@ -54,37 +53,28 @@ def _has_line(file: Path) -> bool:
         return any(line.strip() for line in lines)
 
 
-def beside(seen: list[Observation], paths: list[Path]) -> Found:
-    """What recorders saw of the same exchanges; waits up to two seconds for their last lines.
+def beside(seen: list[Observation], paths: list[Path], interrupted: Callable[[], bool] = lambda: False) -> Found:
+    """What recorders saw of the same exchanges; waits up to two seconds for their last lines, unless interrupted.
 
-    Only hops that are new to the traces count as missing, and a hop whose connection goes on is waited for. An
-    interruption ends the wait.
+    Only hops that are new to the traces count as missing, and a hop whose connection goes on is waited for.
     """
     if not paths:
         return Found()
     ids = {id_ for observation in seen for id_ in ids_of(observation)} | {o.trace for o in seen if o.trace}
     deadline = time.monotonic() + _WAIT
     last: tuple[object, ...] = ()
-    interrupted = False
     while True:
         found = records(paths)
         others = tuple(observation for observation in found.observations if observation.name != CLIENT)
         ours = [observation for observation in others if ids & set(ids_of(observation))]
         state = tuple((o.name, o.connection, o.exchange, o.ended) for o in ours)
         settled = bool(ours) and all(o.ended is not None for o in ours) and state == last
-        if settled or interrupted or time.monotonic() >= deadline:
+        if settled or interrupted() or time.monotonic() >= deadline:
             empty = tuple(f"{file}: empty: its recorder has seen no request" for file in silent(paths))
             same = () if len(others) == len(found.observations) else (_SAME_NAME,)
-            return Found(
-                observations=_relevant(others, ours),
-                problems=(*found.problems, *empty, *same),
-                interrupted=interrupted,
-            )
+            return Found(observations=_relevant(others, ours), problems=(*found.problems, *empty, *same))
         last = state
-        try:
-            time.sleep(_STEP)
-        except KeyboardInterrupt:
-            interrupted = True
+        time.sleep(_STEP)
 
 
 def _relevant(everything: tuple[Observation, ...], ours: list[Observation]) -> tuple[Observation, ...]:

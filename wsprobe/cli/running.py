@@ -46,7 +46,6 @@ class Run:
     stopped: str | None = None
     weighings: list[Weighing] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
-    interrupted: bool = False
     _next: float = 0.0
 
     @property

@@ -12,6 +12,7 @@ from wsprobe.cli import asked, gather, output
 from wsprobe.cli.configoptions import config_arguments, read_configs
 from wsprobe.cli.controloptions import allowed, control_arguments
 from wsprobe.cli.headeroptions import NOT_IMITATED
+from wsprobe.cli.interruption import Interruption
 from wsprobe.cli.running import Run
 from wsprobe.cli.targets import targets
 from wsprobe.model import Control, Trace
@@ -54,22 +55,17 @@ def run(options: argparse.Namespace) -> int:
     gather.fingerprint_key()  # what cannot be used is told before anything is sent
     gather.records(options.records)
     run_ = Run(attempt, options, may, targets(options, attempt))
-    try:
-        if options.timers:
-            asyncio.run(run_.timers())
-        else:
-            asyncio.run(run_.connections())
-            asyncio.run(run_.controls())
-            asyncio.run(run_.weigh())
-    except KeyboardInterrupt:
-        run_.interrupted = True
-    except ExceptionGroup as group:
-        raise group.exceptions[0] from None
-    if not run_.seen:
-        return _INTERRUPTED
-    found = gather.beside(run_.observations, [] if run_.interrupted else options.records)
-    status = output.write(configs.beside(_judged(run_, found)), options)
-    return _INTERRUPTED if run_.interrupted or found.interrupted else status
+    with Interruption() as interruption:
+        try:
+            for part in (run_.timers,) if options.timers else (run_.connections, run_.controls, run_.weigh):
+                interruption.run(part)
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
+        if not run_.seen:
+            return _INTERRUPTED
+        found = gather.beside(run_.observations, options.records, lambda: interruption.happened)
+        status = output.write(configs.beside(_judged(run_, found)), options)
+    return _INTERRUPTED if interruption.happened else status
 
 
 def bounded(url: str, headers: "Sequence[Header]", seconds: float) -> "Report | None":
