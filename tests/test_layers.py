@@ -10,13 +10,14 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "wsprobe"
 LAYERS = {
-    0: ("model", "parts", "patterns", "frozen", "closecodes", "inspection", "comparison"),
+    0: ("model", "connection", "parts", "patterns", "frozen", "closecodes", "inspection", "comparison"),
     1: [
         "codec",
         "credentials",
         "durations",
         "echoes",
         "ends",
+        "exchange",
         "frames",
         "freetext",
         "handshake",
@@ -25,6 +26,7 @@ LAYERS = {
         "join",
         "middleware",
         "observer",
+        "pings",
         "raised",
         "recordfile",
         "redact",

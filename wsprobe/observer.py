@@ -6,33 +6,30 @@ plain exchange, and the whole one again when the connection ended. It changes no
 constant amount of memory whatever passes.
 """
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from wsprobe import closecodes, handshake
+from wsprobe.exchange import Exchange, refused
 from wsprobe.frames import FrameCounter
 from wsprobe.heads import BodyReader, Fields, Head, HeadReader, method, request_body, response_body, status
 from wsprobe.model import (
     Activity,
     Anomaly,
-    Body,
     Close,
     Ending,
     Failure,
     Frames,
-    Handshake,
     Message,
     Observation,
     Peers,
-    Pings,
     PingsBySide,
     Recorder,
     Sender,
     TlsEnds,
     Verification,
 )
+from wsprobe.pings import PingTimer
 
 MAX_EARLY = 64 * 1024
 """Octets of a client that speaks before its upgrade was answered that are kept to be read as frames afterwards."""
@@ -40,7 +37,6 @@ MAX_EARLY = 64 * 1024
 _MAX_ANOMALIES = 16
 _MAX_INTERIM = 8
 _MAX_PIPELINED = 64
-_MAX_PINGS = 256
 _CLOSE_CODE = 2
 
 
@@ -58,95 +54,6 @@ class Source:
     name: str
     instance: str
     recorder: Recorder
-
-
-class _Exchange:
-    """One request and its response while they pass."""
-
-    __slots__ = (
-        "asked",
-        "asked_at",
-        "at",
-        "began",
-        "body",
-        "interim",
-        "judged",
-        "number",
-        "request",
-        "response",
-        "response_at",
-        "upgrade",
-    )
-
-    def __init__(self, number: int, began: float, epoch: float) -> None:
-        self.number = number
-        self.began = began
-        self.at = _utc(epoch + began)
-        self.request: Message | None = None
-        self.response: Message | None = None
-        self.asked: Fields | None = None  # the request's headers by name, until the answer has come
-        self.asked_at: float | None = None
-        self.response_at: float | None = None
-        self.interim: tuple[str, ...] = ()
-        self.upgrade = False
-        self.body: BodyReader | None = None
-        self.judged: tuple[str | None, Handshake] | None = None
-
-    def answered(self, fields: Fields) -> None:
-        """The response has come: the judgements stay as they are from now on."""
-        if self.request is not None and self.asked is not None:
-            self.judged = self._judge(self.request, (self.asked, fields))
-        self.asked = None
-
-    def judge(self) -> tuple[str | None, Handshake | None]:
-        """The trace id and the judgements, as far as they can be made."""
-        if self.judged:
-            return self.judged
-        return (None, None) if self.request is None else self._judge(self.request, None)
-
-    def _judge(self, request: Message, fields: tuple[Fields, Fields] | None) -> tuple[str | None, Handshake]:
-        duration = None
-        if self.asked_at is not None and self.response_at is not None:
-            duration = round(self.response_at - self.asked_at, 7)
-        ids = handshake.trace_ids(fields[0] if fields else request.headers)
-        return ids[0] if ids else None, handshake.judge(request, self.response, duration, fields)
-
-
-class _PingTimer:
-    """Pings of one side that wait for their pong, and the times of those that got one."""
-
-    __slots__ = ("answered", "longest", "sent", "shortest", "total", "waiting")
-
-    def __init__(self) -> None:
-        self.sent = self.answered = 0
-        self.total = self.longest = 0.0
-        self.shortest: float | None = None
-        self.waiting: deque[tuple[bytes, float]] = deque(maxlen=_MAX_PINGS)
-
-    def ping(self, payload: bytes, at: float) -> None:
-        self.sent += 1
-        self.waiting.append((payload, at))
-
-    def pong(self, payload: bytes, at: float) -> None:
-        """RFC 6455, 5.5.3: a pong answers a ping with its payload; those before it may go unanswered."""
-        if not any(waiting == payload for waiting, _ in self.waiting):
-            return  # an unsolicited pong is allowed and answers nothing
-        sent_at = at
-        while self.waiting:
-            waiting, sent_at = self.waiting.popleft()
-            if waiting == payload:
-                break
-        took = at - sent_at
-        self.answered += 1
-        self.total += took
-        self.longest = max(self.longest, took)
-        self.shortest = took if self.shortest is None else min(self.shortest, took)
-
-    def result(self) -> Pings:
-        mean = round(self.total / self.answered, 6) if self.answered else None
-        longest = round(self.longest, 6) if self.answered else None
-        shortest = None if self.shortest is None else round(self.shortest, 6)
-        return Pings(sent=self.sent, answered=self.answered, shortest=shortest, mean=mean, longest=longest)
 
 
 _NO_HEAD = HeadReader()  # of a direction that holds frames, where none is read any more
@@ -200,7 +107,7 @@ class Observer:
         self._epoch = epoch
         self._client = _Direction(Sender.CLIENT, self)
         self._server = _Direction(Sender.SERVER, self)
-        self._open: list[_Exchange] = []  # no deque: an empty one takes 760 octets
+        self._open: list[Exchange] = []  # no deque: an empty one takes 760 octets
         self._count = 0
         self._early = b""
         self._early_lost = False
@@ -208,7 +115,7 @@ class Observer:
         self._began: float | None = None
         self._closes: list[Close] = []
         self._anomalies: dict[tuple[Sender, str], tuple[Anomaly, int]] = {}  # the first of each kind, and how many
-        self._pings: dict[Sender, _PingTimer] | None = None
+        self._pings: dict[Sender, PingTimer] | None = None
         self._failure: Failure | None = None
         self._due: list[Unredacted] = []
         self._ended = False
@@ -321,7 +228,7 @@ class Observer:
             self._answered_early = False
             return
         began = self._began if not self._count and self._began is not None else at
-        exchange = _Exchange(self._count, began, self._epoch)
+        exchange = Exchange(self._count, began, self._epoch)
         self._count += 1
         exchange.request = Message(start_line=head.start_line, headers=head.headers)
         exchange.asked_at = at
@@ -387,7 +294,7 @@ class Observer:
         if length == 0:
             self._answered_whole(at)
 
-    def _switch(self, exchange: _Exchange, fields: Fields, at: float) -> None:
+    def _switch(self, exchange: Exchange, fields: Fields, at: float) -> None:
         """101: from here on both directions are frames (RFC 9110, 15.2.2)."""
         self.upgraded = True
         accepted = handshake.extensions(fields)
@@ -451,7 +358,7 @@ class Observer:
 
     def _partial(self, at: float) -> None:
         """An exchange of which only half a head came: what is there is evidence."""
-        exchange = _Exchange(self._count, self._began if self._began is not None else at, self._epoch)
+        exchange = Exchange(self._count, self._began if self._began is not None else at, self._epoch)
         self._count += 1
         if self._client.head:
             head = self._client.head.head()
@@ -462,7 +369,7 @@ class Observer:
 
     # What was seen.
 
-    def _report(self, exchange: _Exchange, at: float, *, ended: bool) -> None:
+    def _report(self, exchange: Exchange, at: float, *, ended: bool) -> None:
         if ended and exchange.response is None and self._server.head:
             head = self._server.head.head()
             self.anomaly(Sender.SERVER, "a response head that did not end", head.start_line[:64], at)
@@ -472,11 +379,11 @@ class Observer:
         self._due.append(self._observation(exchange, at))
         self.due = True
 
-    def _observation(self, exchange: _Exchange, ended_at: float | None) -> Unredacted:
+    def _observation(self, exchange: Exchange, ended_at: float | None) -> Unredacted:
         began = exchange.began
         request, response = exchange.request, exchange.response
         if response and exchange.upgrade and exchange.body is not None:
-            response = replace(response, body=_body(exchange.body, response))
+            response = replace(response, body=refused(exchange.body, response))
         trace, judged = exchange.judge()
         source = self.source
         return Unredacted(
@@ -522,10 +429,10 @@ class Observer:
             server=None if server.last is None else self._since(server.last),
         )
 
-    def _pings_of(self, sender: Sender) -> _PingTimer:
+    def _pings_of(self, sender: Sender) -> PingTimer:
         if self._pings is None:
             self._pings = {}
-        return self._pings.setdefault(sender, _PingTimer())
+        return self._pings.setdefault(sender, PingTimer())
 
     def _pings_by_side(self) -> PingsBySide | None:
         sides = {sender: timer.result() for sender, timer in (self._pings or {}).items() if timer.sent}
@@ -536,14 +443,3 @@ class Observer:
     def _since(self, at: float) -> float:
         began = self._open[0].began if self._open else self._began
         return round(at - (began if began is not None else at), 6)
-
-
-def _body(body: BodyReader, response: Message) -> Body:
-    """A refusal's body as text. What is not text, or is coded, is told by its size alone."""
-    coded = any(name.lower() == "content-encoding" and value.lower() != "identity" for name, value in response.headers)
-    text = None if coded or b"\0" in body.kept else body.kept.decode("utf-8", "replace")
-    return Body(text=text, size=body.size, cut=body.size > len(body.kept))
-
-
-def _utc(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
