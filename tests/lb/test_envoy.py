@@ -18,6 +18,7 @@ from wsprobe.lb.predict import predict
 from wsprobe.lb.request import Request, upgrade
 from wsprobe.lb.source import Files, ReadError, from_text
 from wsprobe.parts import Header
+from wsprobe.veil import Veil
 
 BEARER: Header = ("Authorization", "Bearer x")
 MANAGER = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -309,6 +310,17 @@ def test_a_large_config_is_read_quickly() -> None:
             },
             {"authorization": None},
         ),
+        (
+            {
+                "route": "request_headers_to_add: [{header: {key: X-A, value: '%REQUEST_HEADER(X-None?Authorization)%'}}]"
+            },
+            {"x-a": "Bearer x"},
+        ),
+        (
+            {"route": "request_headers_to_add: [{header: {key: X-A, value: '%PATH(NQ)% %QUERY_PARAM(t)%'}}]"},
+            {"x-a": "/ws a+b c"},
+        ),
+        ({"route": "request_headers_to_add: [{header: {key: X-A, value: '%QUERY_PARAM(none)%'}}]"}, {"x-a": None}),
         ({"action": "host_rewrite_literal: b"}, {"host": "b", "x-envoy-original-host": "app.example.com"}),
         ({"action": "auto_host_rewrite: true"}, {"host": "app"}),
         ({"action": "timeout: 3s"}, {"x-envoy-expected-rq-timeout-ms": "3000"}),
@@ -318,7 +330,7 @@ def test_a_large_config_is_read_quickly() -> None:
     ],
 )
 def test_edits(parts: dict[str, str], said: dict[str, str | None]) -> None:
-    found = asked(bootstrap(**parts), BEARER, ("X_U", "1"))
+    found = asked(bootstrap(**parts), BEARER, ("X_U", "1"), target="/ws?t=a+b%20c&t=d")
     assert found.reached
     assert {name: received(found).get(name) for name in said} == said
 
@@ -375,6 +387,19 @@ def test_a_host_leads_to_the_most_specific_domain(domains: list[list[str]], host
     assert predict(config(json.dumps(whole)), upgrade("/", host)).status == 200 + taken
 
 
+@pytest.mark.parametrize(("value", "taken"), [("a%20b", True), ("a b", False), ("a+b", False)])
+def test_a_query_parameter_is_compared_as_it_travels(value: str, taken: bool) -> None:  # noqa: FBT001
+    match = f"{{prefix: /, query_parameters: [{{name: t, string_match: {{exact: '{value}'}}}}]}}"
+    assert asked(bootstrap(match=match), target="/ws?t=a%20b&t=a+b").reached is taken
+
+
+def test_the_domains_behind_the_name_of_a_credential_are_not_taken_for_one() -> None:
+    match = "{prefix: /, headers: [{name: authorization, present_match: true}]}"
+    text = bootstrap(match=match).replace('["*"]', '["*.internal"]')
+    label = config(text).listeners[0].routes[0].label
+    assert "*.internal" in Veil().text(label)
+
+
 def test_ports_of_hosts_can_be_left_out_of_it() -> None:
     text = bootstrap(table="ignore_port_in_host_matching: true").replace('["*"]', '["a.test"]')
     assert asked(text, host="a.test:99").reached
@@ -405,6 +430,28 @@ def test_a_token_is_consumed_unless_it_is_forwarded(more: str, effect: Effect, k
     assert found.reached is None
     assert ("authorization" in received(found)) is kept
     assert (asked(text).reached, asked(text).status) == (False, 401)
+
+
+def per_route(settings: str) -> str:
+    kind = f"{FILTERS}.jwt_authn.v3.PerRouteConfig"
+    return f'typed_per_filter_config: {{envoy.filters.http.jwt_authn: {{"@type": {kind}, {settings}}}}}'
+
+
+def test_jwt_authn_that_a_route_switches_off_still_removes_the_headers_that_it_would_write() -> None:
+    jwt = JWT % ", claim_to_headers: [{header_name: x-user-id, claim_name: sub}]"
+    text = bootstrap(filter=filter_("jwt_authn", "JwtAuthentication", jwt), route=per_route("disabled: true"))
+    found = asked(text, BEARER, ("X-User-Id", "spoofed"))
+    assert found.reached
+    assert {name: received(found).get(name) for name in ("authorization", "x-user-id")} == {
+        "authorization": "Bearer x",
+        "x-user-id": None,
+    }
+
+
+def test_a_route_that_asks_for_an_unknown_requirement_refuses_all() -> None:
+    filter_config = filter_("jwt_authn", "JwtAuthentication", JWT % "")
+    found = asked(bootstrap(filter=filter_config, route=per_route("requirement_name: gone")), BEARER)
+    assert (found.reached, found.status) == (False, 403)
 
 
 def test_what_an_authorization_service_returns_is_unknown_and_named() -> None:

@@ -54,6 +54,9 @@ formats = st.sampled_from(
         "%UPSTREAM_CLUSTER%",
         "%REQ(cookie)%",
         "%REQ(:scheme)%",
+        "%REQUEST_HEADER(X-B?cookie)%",
+        "%QUERY_PARAM(q)%",
+        "%PATH(NQ:ORIG)%|%PATH%",
     )
 )
 actions = st.sampled_from(
@@ -89,7 +92,7 @@ def mutations(draw: st.DrawFn, most: int = 2) -> dict[str, Any]:
 @st.composite
 def strings(draw: st.DrawFn) -> dict[str, Any]:
     kind = draw(st.sampled_from(("exact", "prefix", "suffix", "contains", "safe_regex")))
-    value = draw(st.sampled_from(("v", "w", "v,w", "V", "x", "Bearer", "/a")))
+    value = draw(st.sampled_from(("v", "w", "v,w", "V", "x", "Bearer", "/a", "v w", "v%20w")))
     if kind == "safe_regex":
         return {"safe_regex": {"regex": draw(st.sampled_from(("v", "[vw]+", ".*v.*", "(?i)BEARER .*")))}}
     made: dict[str, Any] = {kind: value}
@@ -196,13 +199,21 @@ def routes(draw: st.DrawFn) -> dict[str, Any]:
     else:
         made["route"] = draw(route_actions(match))
     if draw(st.integers(0, 7)) == 0:
-        made["typed_per_filter_config"] = {"jwt": {"@type": f"{_ROUTE}.FilterConfig", "disabled": True}}
+        made["typed_per_filter_config"] = {"jwt": draw(st.sampled_from(_OF_JWT))}
     if draw(st.integers(0, 7)) == 0:
         made["name"] = "named"
     return made
 
 
 _ROUTE = "type.googleapis.com/envoy.config.route.v3"
+_PER_ROUTE = f"{_TYPES}.filters.http.jwt_authn.v3.PerRouteConfig"
+_OF_JWT: tuple[dict[str, Any], ...] = (
+    {"@type": f"{_ROUTE}.FilterConfig", "disabled": True},
+    {"@type": _PER_ROUTE, "disabled": True},
+    {"@type": _PER_ROUTE, "requirement_name": "named"},
+    {"@type": _PER_ROUTE, "requirement_name": "gone"},
+)
+"""What a route says of the filter that is named jwt."""
 _DOMAINS = ("a.test", "*.a.test", "*.b.a.test", "c.*", "c.d.*", "*", "a.test:81", "*-x.test")
 
 
@@ -380,7 +391,9 @@ def jwts(draw: st.DrawFn) -> dict[str, Any]:
         if needed := draw(requires):
             rule["requires"] = needed
         rules.append(rule)
-    return _filter("jwt_authn", "JwtAuthentication", "jwt", providers={"p": provider}, rules=rules)
+    return _filter(
+        "jwt_authn", "JwtAuthentication", "jwt", providers={"p": provider}, rules=rules, requirement_map={"named": one}
+    )
 
 
 filters = st.one_of(jwts(), jwts(), header_mutations(), api_keys(), answers(), st.sampled_from(_FIXED))

@@ -96,10 +96,11 @@ def _disabled(node: Node, override: Node | None) -> bool:
 
 
 def _off(override: Node) -> bool:
-    """Whether the settings of a route switch a filter off in the filter's own way."""
-    return (flag(override, "disabled") and typed(override)[1].endswith("PerRoute")) or (
-        typed(override)[1] == "PerRouteConfig" and flag(override, "disabled")
-    )
+    """Whether the settings of a route switch a filter off in the filter's own way.
+
+    Not those of jwt_authn: it still takes the headers away that it writes itself.
+    """
+    return flag(override, "disabled") and typed(override)[1].endswith("PerRoute")
 
 
 def _filter(it: Filter, levels: list[Node]) -> Iterator[Step]:

@@ -5,14 +5,16 @@ those that append are added.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from wsprobe.frozen import dataclass
 from wsprobe.lb._envoy_proto import flag, get, text, under, words
+from wsprobe.lb._paths import PathForm
 from wsprobe.lb._yaml import Node
 from wsprobe.lb.expressions import (
     ALWAYS,
+    Captured,
     Cases,
     Condition,
     How,
@@ -26,6 +28,7 @@ from wsprobe.lb.expressions import (
     Text,
     Undecided,
     Value,
+    Written,
     both,
     has,
     header,
@@ -56,7 +59,7 @@ _ACTIONS = {
     "OVERWRITE_IF_EXISTS": "existing",
 }
 _COMMAND = re.compile(r"%%|%([A-Z][A-Z0-9_]*)(\((?:[^()]|\([^()]*\))*\))?(?::(\d+))?%")
-_RUNNING = "only the running Envoy knows the value of %{}%"
+_RUNNING = "what %{}% comes to is not known here"
 
 
 _NOTHING = Text("")
@@ -107,7 +110,8 @@ def _command(found: re.Match[str], scope: Scope) -> Value:
         "UPSTREAM_CLUSTER_RAW": scope.cluster,
         "RESPONSE_CODE": Text("0"),
     }
-    value = _requested(arguments) if name == "REQ" else known.get(name, Undecided(found[0], _RUNNING.format(name)))
+    asks = _OF_REQUEST.get(name)
+    value = asks(arguments) if asks else known.get(name, Undecided(found[0], _RUNNING.format(name)))
     return Substituted(value, rf"(?s)\A(.{{0,{int(most)}}}).*", r"\1") if most and int(most) < 10_000 else value
 
 
@@ -134,6 +138,29 @@ def _requested(arguments: str) -> Value:
     if not mark:
         return value
     return Cases(((Test(value, How.EXISTS), value),), request_header(second.strip()))
+
+
+def _path(arguments: str) -> Value:
+    """The path as `X:Y` asks for it: without the query (NQ), the one that came, the one that goes on, or either."""
+    query, _, which = arguments.partition(":")
+    original = header("x-envoy-original-path")
+    either = Cases(((Test(original, How.EXISTS), original),), Of(Subject.TARGET))
+    value = {"PATH": Of(Subject.TARGET), "ORIG": original}.get(which, either)
+    return Substituted(value, r"(?s)\?.*", "") if query == "NQ" else value
+
+
+def parameter(name: str) -> Value:
+    """The first value of a query parameter as it travels; empty where only its name is there."""
+    return Captured(Of(Subject.QUERY), rf"(?:\A|&){re.escape(name)}(?=[=&]|\Z)=?([^&]*)", "1")
+
+
+_OF_REQUEST: dict[str, Callable[[str], Value]] = {
+    "REQ": _requested,
+    "REQUEST_HEADER": _requested,
+    "PATH": _path,
+    "QUERY_PARAM": lambda name: Written(parameter(name), PathForm.OCTETS),
+}
+"""The commands that ask for a part of the request."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from wsprobe.lb.expressions import (
     Undecided,
     both,
 )
-from wsprobe.lb.model import Edit, Effect, Gate, Named, Op, Step
+from wsprobe.lb.model import Answer, Edit, Effect, Gate, Named, Op, Step
 from wsprobe.parts import Line
 
 
@@ -101,9 +101,15 @@ def jwt_authn(it: Filter) -> Iterator[Step]:
     for one in providers.values():
         for name in _forwarded(one):
             yield Edit(op=Op.REMOVE, which=Named((name.text.lower(),)), place=name.place)
+    if flag(it.override, "disabled"):
+        return
     named = get(it.config, "requirement_map")
     if it.override is not None and (chosen := get(it.override, "requirement_name")):
-        yield from _jwt_rule(_required(get(named, chosen.text), providers), ALWAYS)
+        requires = get(named, chosen.text)
+        if requires is None:
+            why = f"requirement_map has no {chosen.text}"
+            yield Answer(status=403, why=why, place=chosen.place)
+        yield from _jwt_rule(_required(requires, providers), ALWAYS)
         return
     before: list[Condition] = []
     for rule in under(it.config, "rules"):

@@ -7,20 +7,18 @@ from dataclasses import replace
 from itertools import islice, takewhile
 
 from wsprobe.frozen import dataclass
-from wsprobe.lb._envoy_headers import request_header
+from wsprobe.lb._envoy_headers import parameter, request_header
 from wsprobe.lb._envoy_proto import Reading, flag, get, number, share, snake, text, under, words
 from wsprobe.lb._yaml import Node
 from wsprobe.lb.expressions import (
     ALWAYS,
     NEVER,
-    Cases,
     Condition,
     How,
     Lines,
     Not,
     Of,
     OneOf,
-    Or,
     Subject,
     Test,
     Text,
@@ -131,14 +129,11 @@ def _header_value(matcher: Node, value: Value) -> Condition | None:
 
 
 def _parameter(matcher: Node) -> Condition:
-    """Whether the first query parameter of a name is as a QueryParameterMatcher says."""
-    name = text(matcher, "name")
-    query = Of(Subject.QUERY)
-    bare = Test(query, How.REGEX, (rf"(?:\A|&){re.escape(name)}(?:&|\Z)",))
+    """Whether the first query parameter of a name is as a QueryParameterMatcher says; Envoy decodes neither."""
+    value = parameter(text(matcher, "name"))
     if found := get(matcher, "string_match"):
-        value = Or(Of(Subject.PARAMETER, name), Cases(((bare, Text("")),)))
         return string(found, value)
-    there = OneOf((Test(Of(Subject.PARAMETER, name), How.EXISTS), bare))
+    there = Test(value, How.EXISTS)
     present = get(matcher, "present_match")
     return Not(there) if present is not None and present.boolean is False else there
 
@@ -192,7 +187,8 @@ def label(match: Node | None) -> str:
         elif kind == "safe_regex":
             said.append(f"safe_regex {regex(value)}")
         elif kind in {"headers", "query_parameters"}:
-            said += [f"{kind.removesuffix('s')} {text(each, 'name')}" for each in value.items()]
+            # The name first: what follows the name of a credential's header is taken for the credential.
+            said += [f"{text(each, 'name')} {kind.removesuffix('s').replace('_', ' ')}" for each in value.items()]
         else:
             said.append(kind)
     return ", ".join(said) or "any request"
