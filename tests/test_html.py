@@ -183,6 +183,16 @@ def test_the_write_up_shows_causes_with_evidence_and_the_exact_change() -> None:
     assert "wsprobe inspect /etc/nginx" in to_do
 
 
+def test_a_command_that_stands_beside_a_finding_is_not_told_again() -> None:
+    command = "wsprobe record backend --listen 0.0.0.0:8081"
+    beside = replace(INCIDENT.findings[1], next=(command,))
+    shown = html.render(
+        replace(INCIDENT, findings=(INCIDENT.findings[0], beside), next=(command, "wsprobe explain 1011"))
+    )
+    assert shown.count(command) == 1
+    assert "wsprobe explain 1011" in shown.partition('id="next"')[2]
+
+
 def test_what_changed_in_a_value_is_marked() -> None:
     cells = (Cell(state=State.PRESENT, value="abc-def"), Cell(state=State.ALTERED, value="abc-xyz-def"))
     shown = html.render(

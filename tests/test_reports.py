@@ -29,7 +29,7 @@ from rich.cells import cell_len
 from tests.reports.samples import HEALTHY, INCIDENT, ONE_BY_ONE, SEVERAL
 from wsprobe.cli import main
 from wsprobe.codec import decode, encode, encode_line
-from wsprobe.model import Cell, Count, Finding, Frames, Observation, Place, Report, Reports, Row, State
+from wsprobe.model import Cell, Count, Finding, Frames, Observation, Place, Report, Reports, Row, State, Trial
 from wsprobe.reports import formats, markdown, terminal
 from wsprobe.reports._text import shortened, visible
 
@@ -236,6 +236,8 @@ def test_a_block_shows_its_lines_without_tags(lines: list[str]) -> None:
 def test_ordinary_sentences_stay_as_they_are() -> None:
     said = "Authorization left edge and did not arrive at inner (proven). It took 41 ms; Sec-WebSocket-Key was kept."
     assert markdown.inert(said) == said
+    assert markdown.inert("1. first") == "`1.` first"
+    assert markdown.inert("10.0.0.5:443; tcp") == "`10.0.0.5:443`; tcp"
     assert markdown.inert("see @alice, (lb-1) and #12.") == "see `@alice`, (`lb-1`) and `#12`."
     assert markdown.inert('take `a b "";` (`c`), out') == 'take `a b "";` (`c`), out'
 
@@ -497,6 +499,11 @@ def test_the_suffix_picks_the_format_and_a_folder_gets_all(tmp_path: Path, capsy
         pytest.param(b'{"schema": "\\u001b[2J"}', "is not a schema of wsprobe", id="foreign"),
         pytest.param(b'{"schema": "wsprobe.report/1"}', "version is missing", id="incomplete"),
         pytest.param(b'{"schema": "wsprobe.trace/1", "id": null, "hops": []}', "without a hop", id="no hop"),
+        pytest.param(
+            json.dumps(encode(replace(INCIDENT.trace, trials=(Trial(name="again", hops=()),)))).encode(),
+            "a control in it, without a hop",
+            id="a control without a hop",
+        ),
         pytest.param(b"[" * 100_000, "not JSON", id="nested"),
         pytest.param(encode_line(INCIDENT.trace.hops[0]), "wsprobe diagnose", id="one record"),
         pytest.param(encode_line(INCIDENT.trace.hops[0]) * 2, "wsprobe diagnose", id="records"),

@@ -210,6 +210,8 @@ def test_a_refusal_is_told_with_its_body(status: str) -> None:
     response = client(ran)["response"]
     assert response["start_line"] == f"HTTP/1.1 {status}"
     assert (response.get("body") or {}).get("text", "") == body
+    shown = [place["shows"] for place in ran.report["verdict"]["places"]]
+    assert shown == [f"HTTP/1.1 {status}", *([f"its body: {body}"] if body else [])]
     assert ran.status == 1
     assert len(app.requests) == 1
 

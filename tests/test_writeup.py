@@ -15,7 +15,19 @@ from tests.tracing import run
 from wsprobe import mending
 from wsprobe.codec import decode, encode
 from wsprobe.diagnose import diagnose
-from wsprobe.model import Confidence, Finding, Line, Remedy, Report, Severity, Trial, Verification, Who, WriteUp
+from wsprobe.model import (
+    Confidence,
+    Finding,
+    Line,
+    Message,
+    Remedy,
+    Report,
+    Severity,
+    Trial,
+    Verification,
+    Who,
+    WriteUp,
+)
 from wsprobe.reports import markdown, terminal
 from wsprobe.rules import config, names
 from wsprobe.writeup import _DIRECT, _PREVENTED_BY, _WHO, with_write_up
@@ -66,6 +78,61 @@ def test_that_a_lost_header_is_the_cause_is_proven_only_where_the_application_sa
     well = Trial(name="the same upgrade straight to the origin", hops=HEALTHY.trace.hops[:1])
     beside = replace(INCIDENT, trace=replace(INCIDENT.trace, trials=(well,)))
     assert written(beside).chain[-1].leads is Confidence.LIKELY
+
+
+def ending(reason: str = "", answer: str | None = None) -> Report:
+    """The incident with another end at the innermost hop: a close frame's reason, or another answer all the way."""
+    hops = INCIDENT.trace.hops
+    if answer:
+        hops = tuple(replace(hop, response=Message(start_line=answer, headers=()), closes=()) for hop in hops)
+    else:
+        close = replace(hops[-1].closes[0], reason=reason)
+        hops = (*hops[:-1], replace(hops[-1], closes=(close, *hops[-1].closes[1:])))
+    return replace(INCIDENT, trace=replace(INCIDENT.trace, hops=hops))
+
+
+@pytest.mark.parametrize(
+    ("reason", "leads"),
+    [
+        ("no token in header Authorization", Confidence.LIKELY),
+        ("Missing authorization header", Confidence.LIKELY),
+        ("invalid JWT", Confidence.LIKELY),
+        ("authorization backend timed out", Confidence.POSSIBLE),
+        ("no database", Confidence.POSSIBLE),
+        ("", Confidence.POSSIBLE),
+    ],
+)
+def test_a_reason_that_names_the_fault_makes_it_likely(reason: str, leads: Confidence) -> None:
+    found = written(ending(reason))
+    link = found.chain[-1]
+    assert link.leads is leads
+    told = f"says so: {reason}" if leads is Confidence.LIKELY else "neither an answer nor a close code tells why"
+    assert told in (link.because or "")
+
+
+def test_an_answer_of_401_makes_it_likely_and_is_not_asked_for_again() -> None:
+    found = written(ending(answer="HTTP/1.1 401 Unauthorized"))
+    assert found.chain[-1].leads is Confidence.LIKELY
+    assert "401" in (found.chain[-1].because or "")
+    assert Who.APPLICATION not in [one.who for one in found.fixes]
+    assert Who.APPLICATION in [one.who for one in written(ending(answer="HTTP/1.1 500 Oops")).fixes]
+
+
+@pytest.mark.parametrize(
+    ("segment", "answer", "who"),
+    [
+        (("edge", "inner"), "HTTP/1.1 500 Oops", Who.CONFIG),
+        (("inner", None), "HTTP/1.1 500 Oops", Who.APPLICATION),
+        (("inner", None), "HTTP/1.1 502 Bad Gateway", Who.CONFIG),
+        (("inner", "inner"), "HTTP/1.1 403 Forbidden", Who.APPLICATION),
+    ],
+)
+def test_what_happened_between_two_hops_is_no_matter_of_the_application(
+    segment: tuple[str, str | None], answer: str, who: Who
+) -> None:
+    refused = replace(LOST, rule="upgrade-refused", header=None, segment=segment, fix="Look there.")
+    report = replace(ending(answer=answer), verdict=refused, findings=(refused,))
+    assert [one.who for one in written(report).fixes] == [who]
 
 
 def test_where_only_the_client_saw_it_the_chain_ends_at_what_is_possible() -> None:

@@ -5,14 +5,29 @@ as its finding, and that one brought about another is proven only where somebody
 """
 
 import math
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from wsprobe.ends import first_close
 from wsprobe.headers import is_credential
 from wsprobe.mending import remedies
-from wsprobe.model import Confidence, Finding, Line, Link, Place, Remedy, Report, Severity, Trace, Who, WriteUp
-from wsprobe.path import APPLICATIONS, Path
+from wsprobe.model import (
+    Confidence,
+    Finding,
+    Line,
+    Link,
+    Place,
+    Remedy,
+    Report,
+    Sender,
+    Severity,
+    Trace,
+    Who,
+    WriteUp,
+)
+from wsprobe.path import APPLICATIONS, Path, code_of
 from wsprobe.rules import rank
 from wsprobe.wording import plain, stretch
 
@@ -25,6 +40,17 @@ _DIRECT = frozenset({"unreachable", "tls-failed", "close-code-rewritten", "subpr
 _CREDENTIALS = frozenset({"header-removed", "header-altered", "token-expired", "token-invalid"})
 _BYPASS = "the same upgrade straight to the origin"
 _MOST_LINES = 3
+
+_UNAUTHORIZED = 401
+_OF_A_CREDENTIAL = r"\b(?:tokens?|credentials?|jwt|bearer)\b"
+_IS_WRONG = re.compile(
+    r"\b(?:no|not|missing|without|required?|requires|absent|lacks?|empty|invalid|malformed|expired|bad|rejected|refused)\b",
+    re.IGNORECASE,
+)
+"""What a reason says of a header or a token that did not arrive as it should; that one is named says less."""
+
+_OF_PROXIES = frozenset({400, 404, 426, 431, 502, 503, 504})
+"""Refusals that are usually a matter of what stands before the application, or of its way there."""
 
 _WHO = {
     "closed-by-origin": Who.APPLICATION,
@@ -139,6 +165,8 @@ class _Author:
         told = self._told_by_the_application()
         if told:
             return Confidence.PROVEN, f"the application itself says so: {told}"
+        if said := self._said_at_the_end():
+            return Confidence.LIKELY, said
         if any(
             trial.name == _BYPASS and _went_well(trial.hops, self.report.trace) for trial in self.report.trace.trials
         ):
@@ -158,17 +186,33 @@ class _Author:
             (one.verification.reason for one in checked if one.verification and not one.verification.valid), None
         )
 
+    def _said_at_the_end(self) -> str | None:
+        """What whoever refused or closed it said of a credential that is at fault: the innermost hop is next to it."""
+        header, hop = self.verdict.header or "", self.path.hops[-1]
+        if self.verdict.rule not in _CREDENTIALS or not is_credential(header):
+            return None
+        if code_of(hop) == _UNAUTHORIZED:
+            return "it was answered with 401, which asks for credentials that hold"
+        close = first_close(hop)
+        reason = close.reason if close and close.sender is Sender.SERVER else ""
+        named = re.search(rf"\b{re.escape(header)}\b|{_OF_A_CREDENTIAL}", reason, re.IGNORECASE)
+        return f"the close frame itself says so: {reason}" if named and _IS_WRONG.search(reason) else None
+
     # The fixes.
 
     def _fixes(self) -> list[Remedy]:
         found = [remedy for finding in self._causes() for remedy in remedies(finding)]
-        found += [
-            Remedy(who=_WHO.get(one.rule, Who.CONFIG), what=one.fix)
-            for one in self._causes()
-            if one.fix and not one.lines
-        ]
+        found += [Remedy(who=self._who(one), what=one.fix) for one in self._causes() if one.fix and not one.lines]
         found += self._beside()
         return sorted(dict.fromkeys(found), key=lambda one: (tuple(Who).index(one.who), one.line is None))
+
+    def _who(self, finding: Finding) -> Who:
+        """Who can apply a fix: what happened between two hops is no matter of the application behind them."""
+        who = _WHO.get(finding.rule, Who.CONFIG)
+        outer, inner = finding.segment or (None, None)
+        between = outer is not None and inner is not None and outer != inner
+        refused = finding.rule == "upgrade-refused" and code_of(self.path.outermost) in _OF_PROXIES
+        return Who.CONFIG if who is Who.APPLICATION and (between or refused) else who
 
     def _causes(self) -> list[Finding]:
         """The verdict, and what else is wrong that is no effect of it."""
@@ -181,11 +225,12 @@ class _Author:
         header = self.verdict.header
         match self.verdict.rule:
             case "header-removed" if header and is_credential(header):
-                yield Remedy(
-                    who=Who.APPLICATION,
-                    what=f"Refuse an upgrade without {header} with 401, or close it with 1008 and a reason, so that "
-                    "the next one to look can tell it from a crash.",
-                )
+                if code_of(self.path.outermost) != _UNAUTHORIZED:
+                    yield Remedy(
+                        who=Who.APPLICATION,
+                        what=f"Refuse an upgrade without {header} with 401, or close it with 1008 and a reason, so "
+                        "that the next one to look can tell it from a crash.",
+                    )
                 yield Remedy(
                     who=Who.CLIENT,
                     what=f"Where the application checks it there just as strictly, carry the token in a place that "

@@ -49,8 +49,8 @@ def read(path: Path) -> Report | Reports | Trace:
         raise UsageError(f"{path}: a comparison: wsprobe diff writes it in any format")
     if isinstance(document, Observation):
         raise UsageError(f"{path}: {_records(text)}")
-    if isinstance(document, Trace) and not document.hops:
-        raise UsageError(f"{path}: a trace without a hop; there is nothing to judge")
+    if isinstance(document, Trace) and not all((document.hops, *(trial.hops for trial in document.trials))):
+        raise UsageError(f"{path}: a trace, or a control in it, without a hop; there is nothing to judge")
     return document
 
 

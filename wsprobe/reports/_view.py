@@ -160,7 +160,7 @@ def place(line: Line) -> str:
 
 
 def commands(report: Report) -> list[str]:
-    """The next commands that no finding names."""
+    """The next commands but for those of the verdict, which stand beside it."""
     told = set(report.verdict.next) if report.verdict else set()
     return [command for command in dict.fromkeys(report.next) if command not in told]
 

@@ -137,7 +137,10 @@ def _manifest(sheet: Sheet) -> Html:
 
 
 def _next(sheet: Sheet) -> Html:
-    return sheet.section("next", "Next", sheet.commands("Commands", _view.commands(sheet.report)))
+    """The commands that stand beside no finding: here every finding shows its own."""
+    told = {command for finding in sheet.report.findings for command in finding.next}
+    left = [command for command in _view.commands(sheet.report) if command not in told]
+    return sheet.section("next", "Next", sheet.commands("Commands", left))
 
 
 _PARTS = (

@@ -42,7 +42,7 @@ def inert(text: str) -> str:
     parts: list[str] = []
     for word in _WORD.findall(visible(text)):
         before, core, after = _AROUND.fullmatch(word).groups()  # type: ignore[union-attr]  # it matches any word
-        if not core or (not parts and _LIST.match(word)):  # "1." would begin a list
+        if not core or (not parts and _LIST.fullmatch(word)):  # "1." would begin a list
             before, core, after = "", word, ""
         elif _PLAIN.fullmatch(core) and not _COMMIT.search(core):
             parts.append(word)

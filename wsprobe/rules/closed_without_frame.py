@@ -41,7 +41,8 @@ def _from_inside(path: Path, where: Origin) -> Finding:
         *origin_places(path, where, close_place),
         confidence=Confidence.PROVEN if where.known else Confidence.POSSIBLE,
         segment=where.segment,
-        fix="A handler that raised, a crash, a reload or a timer: read the log of what stands there at that moment.",
+        fix="Read the log of what stands there at that moment: a handler that raised, a crash, a reload and a timer "
+        "all end a connection so.",
         others=where_else(where),
         untested=() if where.in_application else (f"what happened {where.words}",),
         next_=() if where.reach is Reach.BETWEEN or where.in_application else observe_beyond(path, where.hop),

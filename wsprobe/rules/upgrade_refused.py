@@ -12,24 +12,29 @@ Good:
 from collections.abc import Iterator
 
 from wsprobe.judging import Rule, answer_place, answers, observe_beyond, origin_places, where_else
-from wsprobe.model import Confidence, Finding
+from wsprobe.model import Confidence, Finding, Observation, Place
 from wsprobe.path import Origin, Path, Reach, code_of
 from wsprobe.rules.redirected import target
 from wsprobe.wording import stretch
 
 RULE = Rule(__name__, needs=answers, rank=60)
 
+_MOST_WORDS = 300
+"""Characters of a page that stand in the evidence; the HTML and JSON reports have what was recorded of it."""
+
 _WHY = {
-    400: "Usually the request was not accepted as it arrived: too large a header, or an upgrade that lost its headers.",
-    401: "Credentials were asked for: none arrived, or not good ones. WWW-Authenticate says more.",
-    403: "Usually credentials, the Origin, or a proxy that does not pass upgrades on (Envoy without upgrade_configs).",
-    404: "Usually no such route for this request: upgrades are routed elsewhere, or the Host was rewritten.",
-    426: "Usually the request arrived without its upgrade headers.",
-    431: "Usually a header was too large.",
-    500: "Usually the handler failed before it accepted; some proxies say so of an upstream that they cannot use.",
-    502: "Usually a proxy got no usable answer from its upstream.",
-    503: "Usually a proxy has no upstream to ask.",
-    504: "Usually an upstream did not answer in time.",
+    400: "See how the request arrived: a header that is too large, or an upgrade that lost its headers, is refused so.",
+    401: "See which credentials arrived: none did, or none that hold. WWW-Authenticate says more.",
+    403: "Look at the credentials, at the Origin, and for a proxy that does not pass upgrades on (Envoy without "
+    "upgrade_configs).",
+    404: "Look for the route of this request: upgrades may be routed elsewhere, or the Host was rewritten.",
+    426: "See how the request arrived: usually without its upgrade headers.",
+    431: "Look for the header that is too large, or raise the limit.",
+    500: "Read the log of the handler, which usually failed before it accepted; some proxies say so of an upstream "
+    "that they cannot use.",
+    502: "Read the log of the proxy that answered: usually it got no usable answer from its upstream.",
+    503: "Read the log of the proxy that answered: usually it has no upstream to ask.",
+    504: "Read the log of the proxy that answered: usually its upstream did not answer in time.",
 }
 
 
@@ -45,6 +50,7 @@ def check(refusal: tuple[Path, int]) -> Iterator[Finding]:
     yield RULE.finding(
         f"The upgrade was answered with {code} instead of 101. {_source(where)}{silent}",
         *origin_places(path, where, answer_place),
+        *_said(where.hop),
         confidence=Confidence.PROVEN if ordered else Confidence.POSSIBLE,
         segment=where.segment,
         fix=_WHY.get(code, "Read what the answer says, and the log of what gave it."),
@@ -52,6 +58,15 @@ def check(refusal: tuple[Path, int]) -> Iterator[Finding]:
         untested=() if where.in_application or not where.segment else (f"what lies {stretch(where.segment)}",),
         next_=() if settled else observe_beyond(path, where.hop),
     )
+
+
+def _said(hop: Observation) -> Iterator[Place]:
+    """What the answer says in its own words: a page often names who made it."""
+    body = hop.response.body if hop.response else None
+    words = " ".join(body.text.split()) if body and body.text else ""
+    if words:
+        cut = "…" if len(words) > _MOST_WORDS else ""
+        yield Place(hop=hop.name, part="response", shows=f"its body: {words[:_MOST_WORDS]}{cut}")
 
 
 def _source(where: Origin) -> str:
