@@ -9,7 +9,7 @@ VENV = .venv
 ARGS =
 EXAMPLES = 200
 
-.PHONY: help demo test install check bench predict-fuzz matrix clean
+.PHONY: help demo test install check bench fuzz predict-fuzz matrix clean
 .NOTPARALLEL: # two installations at a time would get in each other's way
 
 help: ## what there is
@@ -31,6 +31,9 @@ check: $(VENV)/.has-dev ## format, lint, strict types, generated files in sync
 
 bench: $(VENV)/.has-all ## the figures of bench/README.md
 	@$(VENV)/bin/python bench/run.py $(ARGS)
+
+fuzz: $(VENV)/.has-all ## the properties of the suite with new examples: mutated configs, records, reports
+	@$(VENV)/bin/python -m pytest -n 2 -m hypothesis --hypothesis-profile=fuzz --ignore=tests/prediction $(ARGS)
 
 predict-fuzz: $(VENV)/.has-all ## thousands of generated configs on the real proxies; EXAMPLES=500 says how many for each
 	@WSPROBE_PREDICT_EXAMPLES=$(EXAMPLES) $(VENV)/bin/python -m pytest -n 2 --dist loadfile tests/prediction $(ARGS)

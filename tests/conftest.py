@@ -5,8 +5,10 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-# Properties are judged by what they find, never by how long a busy machine takes.
-settings.register_profile("wsprobe", deadline=None)
+# Properties are judged by what they find, never by how long a busy machine takes. The suite tries the same examples at
+# each run, so that it fails for what was changed and not by chance; `make fuzz` tries new ones.
+settings.register_profile("wsprobe", deadline=None, derandomize=True)
+settings.register_profile("fuzz", deadline=None)
 settings.load_profile("wsprobe")
 
 

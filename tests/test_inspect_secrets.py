@@ -261,7 +261,7 @@ def readable(kind: str) -> bool:
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-@settings(max_examples=8, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(draw=st.data())
 def test_no_secret_of_a_config_is_in_any_output(kind: str, draw: st.DataObject) -> None:
     if not readable(kind):

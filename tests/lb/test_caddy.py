@@ -374,6 +374,8 @@ def test_json_is_read_with_the_line_of_each_edit() -> None:
     [
         pytest.param("a.test {\n\trespond ok\n", 1, 8, "this { is not closed", id="a brace that is not closed"),
         pytest.param("a.test {\n\thandle {\n\t\trespond\n}\n", 1, 8, "this { is not closed", id="an inner one"),
+        pytest.param("a.test {\n\t@m {\n\t\t{\n\t\t}\n\t}\n}\n", 3, 3, "a { on a line of its own", id="a brace alone"),
+        pytest.param("(s) {\n\t{args[0:]} {\n\t}\n}\na.test {\n\timport s\n}\n", 2, 13, "a { on a line of its own", id="a brace that an import leaves alone"),
         pytest.param("a.test {\n}\n}\n", 3, 1, "a } that closes nothing", id="a brace too many"),
         pytest.param('a.test {\n\trespond "ok\n}\n', 2, 10, 'expecting "', id="a quote that is not closed"),
         pytest.param("a.test {\n\trespond <<END\n\tx\n}\n", 2, 10, "heredoc", id="a heredoc without end"),

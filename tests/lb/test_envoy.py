@@ -593,7 +593,7 @@ def test_formats_are_expressions_over_the_request() -> None:
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 def test_no_mutation_of_a_config_breaks_the_reader(data: st.DataObject) -> None:
     jwt = filter_("jwt_authn", "JwtAuthentication", JWT % "")
     text = data.draw(

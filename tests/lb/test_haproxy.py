@@ -485,7 +485,7 @@ PIECES = [
 
 
 @given(st.lists(st.tuples(st.integers(0, len(REAL)), st.integers(0, 12), st.sampled_from(PIECES)), max_size=12))
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_mutated_file_is_read_or_refused(mutations: list[tuple[int, int, str]]) -> None:
     text = REAL
     for at, gone, piece in mutations:

@@ -497,7 +497,7 @@ _REAL = st.sampled_from(
         max_size=4,
     ),
 )
-@settings(max_examples=300, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_mutated_config_is_read_or_refused(text: str, changes: list[tuple[int, int, str]]) -> None:
     for at, size, put in changes:
         start = at % (len(text) + 1)

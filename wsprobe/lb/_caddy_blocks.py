@@ -209,12 +209,19 @@ def _entries(lines: list[tuple[Word, ...]]) -> list[Entry]:
         if last.text == "{" and not last.quote:
             if len(stack) > MAX_DEPTH:
                 raise ReadError(last.source.path, f"blocks nested deeper than {MAX_DEPTH}", last.line, last.column)
+            if len(rest) == 1 and len(stack) > 1:
+                raise _lonely(last)
             stack.append((rest[:-1], last, []))
         else:
             stack[-1][2].append(Entry(rest))
     if (opened := stack[-1][1]) is not None:
         raise ReadError(opened.source.path, "this { is not closed", opened.line, opened.column)
     return stack[0][2]
+
+
+def _lonely(brace: Word) -> ReadError:
+    why = "a { on a line of its own: it belongs at the end of the line before"
+    return ReadError(brace.source.path, why, brace.line, brace.column)
 
 
 def _filled(entry: Entry, args: tuple[Word, ...], block: tuple[Entry, ...]) -> list[Entry]:
@@ -231,6 +238,10 @@ def _filled(entry: Entry, args: tuple[Word, ...], block: tuple[Entry, ...]) -> l
             filled += [replace(word, text=each.text) for each in args[begin:end]]
         else:
             filled.append(replace(word, text=_INDEX.sub(lambda found: _arg(found, args), word.text)))
+    if not filled and entry.opened:
+        raise _lonely(entry.opened)
+    if not filled:  # a line of nothing but arguments that the import does not give
+        return []
     inner = None if entry.block is None else tuple(x for each in entry.block for x in _filled(each, args, block))
     return [Entry(tuple(filled), inner, entry.opened)]
 
