@@ -38,6 +38,26 @@ from wsprobe.lb.request import upgrade
         ),
         pytest.param("more_set_input_headers 'X: $http_host';", "X", ["App.example.com:81"], id="headers-more sets"),
         pytest.param("more_clear_input_headers 'Auth*';", "Authorization", [], id="headers-more clears"),
+        pytest.param(
+            "more_set_input_headers 'X-Was: $http_authorization' 'Authorization: new'; "
+            "proxy_set_header X $http_authorization;",
+            "X",
+            ["Bearer x"],
+            id="a variable keeps what it was when an edit asked for it",
+        ),
+        pytest.param(
+            "set $v $http_authorization; more_set_input_headers 'Authorization: new' 'X: $http_authorization';",
+            "X",
+            ["Bearer x"],
+            id="a variable keeps what it was when set asked for it",
+        ),
+        pytest.param(
+            "if ($arg_none) { set $http_authorization ''; } proxy_set_header X $http_authorization;",
+            "X",
+            ["Bearer x"],
+            id="a name that is set elsewhere keeps its own meaning",
+        ),
+        pytest.param("set $http_x s; proxy_set_header X $http_x;", "X", ["s"], id="a name of a header that is set"),
     ],
 )
 def test_a_header_reaches_the_upstream(location: str, name: str, values: list[str]) -> None:

@@ -105,6 +105,11 @@ def test_what_passes_on_and_ends_with_a_slash_redirects_what_lacks_it() -> None:
         ("rewrite ^/ws/(.*)$ /v2/$1 break; proxy_pass http://app;", "/ws/a?x", "/v2/a?x"),
         ("rewrite ^/ws/(.*)$ /v2/$1? break; proxy_pass http://app/base;", "/ws/a?x", "/v2/a"),
         ("rewrite ^/ws/(.*)$ /other/$1; proxy_pass http://app;", "/ws/a", "/named"),
+        ("set $args ''; proxy_pass http://app;", "/ws/a%2Fb?token=t", "/ws/a/b"),
+        ('set $args "$args&k=1"; proxy_pass http://app/x/;', "/ws/a?t=1", "/x/a?t=1&k=1"),
+        ("if ($arg_t) { set $args k=1; } proxy_pass http://app;", "/ws/a^//b?t=1", "/ws/a^/b?k=1"),
+        ("set $args k=1; rewrite ^/ws/(.*)$ /v2/$1 break; proxy_pass http://app;", "/ws/a?x", "/v2/a?k=1"),
+        ("set $args $args; proxy_pass http://app$request_uri;", "/ws/a?x", "/ws/a?x"),
     ],
 )
 def test_the_request_target_is_the_one_that_nginx_sends(passes: str, path: str, line: str) -> None:
@@ -129,6 +134,8 @@ def test_the_request_target_is_the_one_that_nginx_sends(passes: str, path: str, 
         (inside("auth_jwt r token=$arg_token;"), 401),
         (inside("internal;"), 404),
         (inside("error_page 403 = @x; deny all; } location @x { return 418;"), 418),
+        (inside("error_page 403 =308 https://x; deny all;"), 308),
+        (inside("error_page 403 =404 https://x; deny all;"), 302),
         ("server { return 301 https://$host$request_uri; }", 301),
         ("server { location = /auth { return 401; } location / { auth_request /auth; proxy_pass http://a; } }", 401),
         (inside("set $u ''; proxy_pass http://$u; }location /x {"), 500),
@@ -164,6 +171,16 @@ def test_an_error_page_keeps_the_status_of_the_error_also_of_an_upgrade() -> Non
     assert (sent(text).reached, sent(text).status) == (True, 418)
     text = text.replace("418 @ws", "418 = @ws")
     assert (sent(text).reached, sent(text).status) == (True, None)
+
+
+@pytest.mark.parametrize(("first", "reached"), [("on", True), ("off", False)])
+def test_the_first_block_says_whether_its_error_page_may_have_one_too(first: str, reached: bool) -> None:  # noqa: FBT001
+    text = f"""server {{
+        location / {{ recursive_error_pages {first}; error_page 418 = @one; return 418; }}
+        location @one {{ error_page 419 = @two; return 419; }}
+        location @two {{ {WS} proxy_pass http://app; }}
+    }}"""
+    assert sent(text).reached is reached
 
 
 def test_an_address_that_is_known_decides_allow_and_deny() -> None:
@@ -208,6 +225,17 @@ def test_what_cannot_be_known_is_said(location: str, what: str) -> None:
     found = predict(config(text), Request(target="/ws", headers=asked.headers, scheme="https"))
     assert what in {each.what for each in found.unknown}
     assert all(each.why for each in found.unknown)
+
+
+def test_a_request_that_an_if_may_pass_on_may_reach_the_upstream() -> None:
+    found = sent("server { location / { if (!-f $request_filename) { proxy_pass http://app; } } }")
+    assert found.reached is None
+    assert "whether another route gets the request" in {each.what for each in found.unknown}
+
+
+def test_what_headers_more_does_after_it_replaces_cookies_is_not_known() -> None:
+    found = sent(inside("more_set_input_headers -r 'Cookie: none'; more_clear_input_headers Authorization;"))
+    assert "Authorization" in {each.what for each in found.unknown}
 
 
 def test_the_last_if_that_holds_says_who_answers() -> None:

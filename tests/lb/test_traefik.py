@@ -87,6 +87,7 @@ def test_a_middleware_changes_a_header(middleware: str, header: str, value: str 
         ("{stripPrefix: {prefixes: [/ws]}}", "/wsx/a%2Fb", "/x/a%2Fb"),
         ("{stripPrefix: {prefixes: [/a b]}}", "/a%20b/c%2Fd", "/c%2Fd"),
         ("{stripPrefixRegex: {regex: ['/[a-z]+/']}}", "/ws/x", "/x"),
+        ("{stripPrefixRegex: {regex: ['/(a|b)?']}}", "/a%2Fb", "/b"),
         ("{replacePath: {path: '/a?b'}}", "/ws?c", "/a%3Fb?c"),
         ("{replacePathRegex: {regex: '^/(\\w+)(.*)', replacement: '/$2$1x-${1}'}}", "/ws/1", "//1-ws"),
         ("{replacePathRegex: {regex: '^/(?P<a>\\w+)/(.*)', replacement: '/${2}/$a'}}", "/ws/1", "/1/ws"),

@@ -145,7 +145,16 @@ conditions = st.sampled_from(
         "$v",
     )
 )
-SETS = ('set $v "";', "set $v $http_x_a;", 'set $v "$1";', 'set $v "$bearer.";', 'set $v "$v-$uri";', "set $v $args;")
+OWN_NAMES = ("set $args $args;", 'set $args "k=$http_x_a";', 'set $args "";', 'set $http_x_kind "$http_x_a";')
+SETS = (
+    'set $v "";',
+    "set $v $http_x_a;",
+    'set $v "$1";',
+    'set $v "$bearer.";',
+    'set $v "$v-$uri";',
+    "set $v $args;",
+    *OWN_NAMES,
+)
 REWRITES = (
     "rewrite ^/ws/(.*)$ /api/$1 {flag};",
     "rewrite ^/ws$ /ws/a?new=1 {flag};",
@@ -198,12 +207,16 @@ SWITCHES = (
     "more_set_input_headers 'X-A: changed' 'X-New: $http_x_b';",
     "more_clear_input_headers Authorization 'X-*';",
     "more_set_input_headers -r 'Cookie: none';",
+    "more_set_input_headers 'X-B: $http_x_a' 'X-A: changed' 'X-New: $http_x_a$both';",
+    "more_set_input_headers 'Authorization: Bearer $cookie_session'; more_clear_input_headers Cookie;",
     "limit_except POST { deny all; }",
     "limit_except GET { deny all; }",
     "limit_except POST { proxy_pass http://app; }",
     "error_page 403 404 426 = @named;",
     "error_page 403 /api/forbidden;",
     "error_page 426 https://other.test/;",
+    "error_page 403 404 =307 https://other.test/;",
+    "recursive_error_pages on; error_page 403 404 426 = @paged;",
     "if ($http_x_kind) { proxy_pass http://app; }",
     "if ($http_upgrade = websocket) { proxy_pass http://127.0.0.1:{upstream}; set $v inner; }",
     "proxy_set_body fixed;",
@@ -245,6 +258,7 @@ def _path(location: str) -> str:
 locations = st.lists(st.one_of(prefixes, prefixes, patterns, nested), min_size=1, max_size=4, unique_by=_path)
 FIXED = """\
         location @named { proxy_set_header X-Named "$uri $v"; proxy_set_header Upgrade $http_upgrade; proxy_pass http://app; }
+        location @paged { error_page 418 = @named; return 418; }
         location = /known { set $v ""; set $bearer ""; set $rest ""; set $sub ""; set $first ""; return 204; }
         location = /auth-yes { internal; return 204; }
         location = /auth-no { internal; return 401; }

@@ -87,6 +87,8 @@ def _values(directives: list[Directive], version: tuple[int, ...]) -> Values:
         match each.name:
             case "map" if len(each.args) == 2:
                 values.maps[_name(each.args[1])] = each
+            case "set" if _name(each.arg(0)) == "args":
+                pass  # it has a meaning of its own, which is the query
             case "set" | "auth_request_set" | "auth_jwt_claim_set" | "auth_jwt_header_set" if each.args:
                 values.assigned.add(_name(each.args[0]))
             case "geo" | "split_clients" if each.args:

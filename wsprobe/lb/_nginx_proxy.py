@@ -7,9 +7,9 @@ from dataclasses import replace
 from wsprobe.frozen import dataclass
 from wsprobe.lb._nginx_grammar import Directive
 from wsprobe.lb._nginx_head import never_replaced
-from wsprobe.lb._nginx_rewrite import LEFT, REWRITTEN, said
+from wsprobe.lb._nginx_rewrite import LEFT, resent, said
 from wsprobe.lb._nginx_scope import Scope
-from wsprobe.lb._nginx_values import TEXT_EMPTY, Around, Values, sent
+from wsprobe.lb._nginx_values import TEXT_EMPTY, Around, Values, after
 from wsprobe.lb.expressions import (
     ALWAYS,
     Captured,
@@ -20,7 +20,6 @@ from wsprobe.lb.expressions import (
     Length,
     Not,
     Of,
-    OneOf,
     Or,
     Subject,
     Substituted,
@@ -48,7 +47,6 @@ _HOST_OF = r"(?is)\A(?:https?|grpcs?)://(?:unix:.*|(?:(?<=p://|c://)([^/?]*?)(?:
 _URI_OF = r"(?is)\A(?:https?|grpcs?)://[^/?]*([/?].*)\Z"
 _NOT_SENT = ("Transfer-Encoding", "TE", "Keep-Alive", "Expect")
 _NOT_CACHED = ("If-Modified-Since", "If-Unmodified-Since", "If-None-Match", "If-Match", "Range", "If-Range")
-_ESCAPED = Test(Of(Subject.RAW_PATH, original=True), How.CONTAINS, ("%",))
 _PORTS = {"http": "80", "https": "443", "grpc": "80", "grpcs": "443"}
 
 
@@ -265,14 +263,8 @@ class Passing:
             yield Retarget(value=Join((slash, uri)), when=given, place=self.directive.place)
         elif to.uri and self.directive.name == "proxy_pass":
             rest = Without(self.around.path, prefix=self.location)
-            escaped = OneOf(
-                (_ESCAPED, said(REWRITTEN)),
-            )
-            written = Cases(((escaped, sent(rest)),), rest)
-            query = Of(Subject.QUERY)
-            arguments = Cases(((Test(query, How.REGEX, (".",)), Join((Text("?"), query))),), TEXT_EMPTY)
             when: Condition = Not(said(LEFT)) if self.rewrites else ALWAYS
-            value = Join((Text(to.uri), written, arguments))
+            value = Join((Text(to.uri), resent(rest), after("?", Of(Subject.QUERY))))
             yield Retarget(value=value, when=when, place=self.directive.place)
 
 

@@ -9,7 +9,7 @@ from wsprobe.lb._nginx_access import SCRIPTS, Access
 from wsprobe.lb._nginx_grammar import Directive
 from wsprobe.lb._nginx_head import limits
 from wsprobe.lb._nginx_input import NAMES as INPUT
-from wsprobe.lb._nginx_input import evaluated, host, input_edits, unmoved
+from wsprobe.lb._nginx_input import Asked, asked_before, host, input_edits, unmoved
 from wsprobe.lb._nginx_match import Place, sample
 from wsprobe.lb._nginx_proxy import Passing, unread_include
 from wsprobe.lb._nginx_response import response
@@ -65,9 +65,11 @@ class Rest:
         around = self.server.around(self.scope, original=not edited and not self.scope.nearest(*SCRIPTS))
         if not edited:
             return around
-        kept, doubtful = evaluated((self.server.scope, self.scope, self.scope.parent), self.server.values)
+        asked = self._asked_before()
+        list(input_edits(self.scope, around, asked))
+        around = asked.around(around)
+        around = replace(around, kept=around.kept | unmoved(self.scope, self.server.values))
         new_host = host(self.scope, self.server.values, around)
-        around = replace(around, kept=kept | unmoved(self.scope, self.server.values), doubtful=doubtful)
         return around.knowing(host=new_host) if new_host else around
 
     def handler(self) -> Directive | None:
@@ -166,4 +168,7 @@ class Rest:
 
     def input_edits(self) -> Iterator[Step]:
         """What headers-more does to the headers of the client."""
-        yield from input_edits(self.scope, self.server.values, self.server.around(self.scope))
+        yield from input_edits(self.scope, self.server.around(self.scope), self._asked_before())
+
+    def _asked_before(self) -> Asked:
+        return asked_before((self.server.scope, self.scope, self.scope.parent), self.server.values)

@@ -6,7 +6,7 @@ from dataclasses import field, replace
 from wsprobe.frozen import dataclass
 from wsprobe.lb._nginx_grammar import Directive
 from wsprobe.lb._nginx_maps import group_names
-from wsprobe.lb._nginx_values import TEXT_EMPTY, Around, Values, names_in, sent
+from wsprobe.lb._nginx_values import TEXT_EMPTY, Around, Values, after, names_in, sent
 from wsprobe.lb.expressions import (
     ALWAYS,
     Captured,
@@ -16,6 +16,7 @@ from wsprobe.lb.expressions import (
     Join,
     Not,
     Of,
+    OneOf,
     Or,
     Subject,
     Test,
@@ -56,10 +57,17 @@ def said(variable: str) -> Test:
     return Test(Of(Subject.VARIABLE, variable), How.EQUALS, ("1",))
 
 
+def resent(path: Value) -> Value:
+    """A path that is written anew: escaped where the client had escaped anything, or where it was rewritten."""
+    escaped = Test(Of(Subject.RAW_PATH, original=True), How.CONTAINS, ("%",))
+    return Cases(((OneOf((escaped, said(REWRITTEN))), sent(path)),), path)
+
+
 _STOPPED = said(STOPPED)
 _CLOSES = 444
 _ERRORS = 400
 _HEAD = Test(Of(Subject.METHOD), How.EQUALS, ("HEAD",))
+_MOVES = frozenset({"301", "302", "303", "307", "308"})
 _FILE_TESTS = frozenset({"-f", "-d", "-e", "-x", "!-f", "!-d", "!-e", "!-x"})
 _REDIRECTS = ("http://", "https://", "$scheme")
 _OPERATORS = {"=": (How.EQUALS, False), "~": (How.REGEX, False), "~*": (How.REGEX, True)}
@@ -131,7 +139,12 @@ class Rewriting:
 
     def _set(self, each: Directive, guard: Condition) -> None:
         name = each.arg(0).removeprefix("$").lower()
-        self.steps.append(Assign(name=name, value=self.value(each.arg(1)), when=guard, place=each.place))
+        value = self.value(each.arg(1))
+        if name != "args":
+            self.steps.append(Assign(name=name, value=value, when=guard, place=each.place))
+            return
+        anew = Join((resent(self.around.path), after("?", value)))
+        self.steps.append(Retarget(value=anew, when=guard, place=each.place))
 
     def returned(self, each: Directive, guard: Condition) -> Iterator[Step]:
         """The steps of a `return`; after an error page the status is that of the error."""
@@ -175,13 +188,12 @@ class Rewriting:
         """The new request target: the path escaped, with the arguments that stay."""
         path, mark, query = replacement.partition("?")
         old = Of(Subject.QUERY)
-        kept: Value = Cases(((Test(old, How.REGEX, (".",)), Join((Text("?"), old))),), TEXT_EMPTY)
+        kept = after("?", old)
         if mark:
             new = self.value(query.removesuffix("?"))
             kept = Join((Text("?"), new)) if query else TEXT_EMPTY
             if query and not query.endswith("?"):
-                more = Cases(((Test(old, How.REGEX, (".",)), Join((Text("&"), old))),), TEXT_EMPTY)
-                kept = Join((kept, more))
+                kept = Join((kept, after("&", old)))
         return Join((sent(self.value(path)), kept))
 
     def _break(self, each: Directive, guard: Condition) -> None:
@@ -277,19 +289,20 @@ class Errors:
     recursive: bool = False
 
     def steps(self, status: int, why: str, when: Condition, cause: Directive) -> Iterator[Step]:
-        """The steps of that answer; a page is looked for once only, unless recursive_error_pages says otherwise."""
+        """The steps of that answer; none is looked for after one of a block without recursive_error_pages."""
         answer = Answer(status=status, why=why, when=when, place=cause.place)
         page = next((page for page in self.pages if str(status) in page.args[:-1]), None)
         if page is None:
             yield answer
             return
-        if not self.recursive:
-            yield replace(answer, when=both(when, said(PAGED)))
+        yield replace(answer, when=both(when, said(PAGED)))
         target = page.args[-1]
         if not target.startswith(("@", "/", "$")):
-            yield replace(answer, status=302)
+            other = next((arg[1:] for arg in page.args[:-1] if arg.startswith("=")), "")
+            yield replace(answer, status=int(other) if other in _MOVES else 302)
             return
-        yield Assign(name=PAGED, value=Text("1"), when=when, place=page.place)
+        if not self.recursive:
+            yield Assign(name=PAGED, value=Text("1"), when=when, place=page.place)
         yield from self._status(page, status, when)
         why = f"{why}, and error_page gives it to {target if target.startswith('@') else 'another URI'}"
         if target.startswith("@"):

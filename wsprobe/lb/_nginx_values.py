@@ -72,6 +72,11 @@ def sent(path: Value) -> Value:
     return Cases(((_NO_TEXT, odd),), Written(path, PathForm.ENCODED))
 
 
+def after(mark: str, text: Value) -> Value:
+    """A text behind a mark, nothing where it is empty."""
+    return Cases(((Test(text, How.REGEX, (".",)), Join((Text(mark), text))),), TEXT_EMPTY)
+
+
 _BASIC = Test(Of(Subject.HEADER, "authorization", original=True), How.PREFIX, ("basic ",), ignore_case=True)
 
 
@@ -109,6 +114,7 @@ _BUILTIN: dict[str, Value] = {
 }
 _MAP_WORDS = frozenset({"hostnames", "volatile"})
 _OF_HEADERS = ("http_", "cookie_", "proxy_add_x_")
+_OF_REQUEST = ("http_", "cookie_", "arg_")
 _OF_UPSTREAM = ("upstream_", "sent_http_", "sent_trailer_", "trailer_")
 _DECIDED_LATER = """
     binary_remote_addr body_bytes_sent bytes_sent connection connection_requests connection_time content_length
@@ -183,7 +189,7 @@ class Values:
         if name in self.maps:
             return self._map(name, around)
         if name in self.assigned or name.isdigit():
-            return around.names.get(name, Of(Subject.VARIABLE, name))
+            return self._assigned(name, around)
         if name in {"uri", "document_uri"}:
             odd = Undecided(f"${name}", "the path has octets that are not ASCII")
             return Cases(((_OCTETS, odd),), around.path)
@@ -196,6 +202,13 @@ class Values:
         if name in around.doubtful and any(asked.startswith(_OF_HEADERS) for asked in self.asked_by({name})):
             return f"${name} may have been asked for before a header was edited"
         return self.scripts.get(name)
+
+    def _assigned(self, name: str, around: Around) -> Value:
+        given = around.names.get(name, Of(Subject.VARIABLE, name))
+        if not name.startswith(_OF_REQUEST):
+            return given
+        # Where its `set` is not come to, such a name keeps the meaning that it has by itself.
+        return Cases(((Test(given, How.EXISTS), given),), self._of_family(name, around))
 
     def _of_family(self, name: str, around: Around) -> Value:
         """A variable whose name says what it is about."""

@@ -115,7 +115,8 @@ def strip_prefix_regex(setting: Setting, chain: Chain) -> None:
     shown = Written(RAW_PATH, PathForm.DECODED)
     for text in setting.texts("regex"):
         _checked(setting, text.strip())
-        begins = rf"(?a)\A(?:{text.strip()})(?<=[\s\S])"
+        # Atomic, since Go looks for no other match where what stands behind the first one does not suit.
+        begins = rf"(?a)\A(?>{text.strip()})(?<=[\s\S])"
         when = Test(_DECODED, How.REGEX, (begins,))
         told.append((when, Substituted(shown, rf"(?a)\A({text.strip()})[\s\S]*\Z", r"\1")))
         decoded = Written(_rooted(Substituted(_DECODED, begins, "")), PathForm.QUOTED)

@@ -50,6 +50,7 @@ class Run:
     edits: list[HeaderEdit] = field(default_factory=list)
     unknown: list[Unknown] = field(default_factory=list)
     doubts: bool = False
+    elsewhere: bool = False
     ended: bool = False
     status: int | None = None
     why: str = ""
@@ -162,10 +163,10 @@ class Run:
         return self._prediction(config, listener, route, reached=None if self.doubts else True)
 
     def refused(self, config: Config, listener: Listener, route: Route | None) -> Prediction:
-        """The request goes no further; with what status is open where it may have been refused before."""
+        """The request goes no further, unless another route may have got it; the status is open after a doubt."""
         if self.doubts:
             self.status = None
-        return self._prediction(config, listener, route, reached=False)
+        return self._prediction(config, listener, route, reached=None if self.elsewhere else False)
 
     def pass_by(self, listener: Listener) -> None:
         """No route takes the request."""
@@ -254,6 +255,7 @@ class Run:
             case Spoil():
                 self._spoil(step, unsure)
             case Reroute() if unsure:
+                self.elsewhere = True
                 self._doubted("whether another route gets the request", f"{step.why}: {unsure.why}", step.place)
             case Reroute():
                 self.ended, self.reroute = True, step
