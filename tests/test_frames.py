@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
 from tests.wire import BINARY, CLOSE, MASK, PING, PONG, TEXT, close, frame
-from wsprobe.frames import OPCODES, FrameCounter
+from wsprobe.frames import FIRST, LAST, OPCODES, FrameCounter
 from wsprobe.model import Count
 
 MIB = 1 << 20
@@ -54,13 +54,26 @@ def cut(data: bytes, sizes: Iterable[int]) -> list[bytes]:
 def count(
     pieces: Iterable[bytes], *, masked: bool = False, reserved: int = 0, ended: bool = True
 ) -> tuple[dict[str, Count], Heard]:
-    heard = Heard()
-    counter = FrameCounter(heard, masked=masked, reserved=reserved)
-    for piece in pieces:
-        counter.feed(piece, 0.0)
-    if ended:
-        counter.finish(1.0)
-    return counter.counts, heard
+    """What is counted, by a new counter and by one that has its first frames behind it, which reads in another way."""
+    pieces = list(pieces)
+    found = []
+    for before in (0, FIRST):
+        heard = Heard()
+        counter = FrameCounter(heard, masked=masked, reserved=reserved)
+        for piece in [frame(TEXT, b"x", mask=MASK if masked else b"")] * before + pieces:
+            counter.feed(piece, 0.0)
+        if ended:
+            counter.finish(1.0)
+        found.append((without_texts(counter.counts, before), heard))
+    assert found[0] == found[1]
+    return found[0]
+
+
+def without_texts(counted: dict[str, Count], number: int) -> dict[str, Count]:
+    """The counts but for so many texts of one octet."""
+    text = counted.get("text", Count(frames=0, bytes=0))
+    rest = Count(frames=text.frames - number, bytes=text.bytes - number)
+    return {name: rest if name == "text" else one for name, one in counted.items() if name != "text" or rest.frames}
 
 
 def counts(**numbers: tuple[int, int]) -> dict[str, Count]:
@@ -251,6 +264,48 @@ def test_chunking_does_not_change_what_is_counted(data: bytes, pieces: list[int]
     whole = count(cut(data, []), masked=masked, reserved=reserved)
     assert count(cut(data, pieces), masked=masked, reserved=reserved) == whole
     assert count(cut(data, [1] * len(data)), masked=masked, reserved=reserved) == whole
+
+
+# Frames one by one.
+
+
+@given(conversations(), st.sampled_from([0, FIRST - 1, FIRST, FIRST + 40]), st.booleans(), sizes)
+def test_the_first_frames_and_some_of_the_last_are_kept(
+    sent: list[Frame],
+    before: int,
+    masked: bool,  # noqa: FBT001  drawn
+    pieces: list[int],
+) -> None:
+    sent = [*[Frame(Opcode.TEXT, b"ab")] * before, *sent]
+    counter = FrameCounter(Heard(), masked=masked)
+    for piece in cut(b"".join(one.serialize(mask=masked) for one in sent), pieces):
+        counter.feed(piece, 2.5)
+    rest = sent[FIRST:]
+    told = [
+        one
+        for at, one in enumerate(rest)
+        if one.opcode >= Opcode.CLOSE or at + 1 == len(rest) or rest[at + 1].opcode >= Opcode.CLOSE
+    ]
+    for found, expected in ((counter.first, sent[:FIRST]), (counter.later, told[-LAST:])):
+        assert found == [(2.5, one.fin << 7 | one.opcode, len(one.data)) for one in expected]
+
+
+def test_a_frame_came_when_its_head_had() -> None:
+    for before in (0, FIRST):
+        counter = FrameCounter(Heard(), masked=False)
+        for _ in range(before):
+            counter.feed(frame(TEXT), 0.0)
+        for at, piece in enumerate([b"\x82\x7e\x01", b"\x00" + b"x" * 200, b"x" * 56 + b"\x89\x01", b"p"]):
+            counter.feed(piece, float(at))
+        assert [*counter.first, *counter.later][before:] == [(1.0, 0x82, 256), (3.0, 0x89, 1)]
+
+
+def test_what_stands_in_one_chunk_with_a_close_is_kept_before_it() -> None:
+    counter = FrameCounter(Heard(), masked=False)
+    for at in range(FIRST + 10):
+        counter.feed(frame(TEXT, b"abc"), float(at))
+    counter.feed(frame(TEXT, b"last words") + close(1011), 60.0)
+    assert counter.later == [(60.0, 0x81, 10), (60.0, 0x88, 2)]
 
 
 # Hostile peers.

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
 from tests.wire import BINARY, CLOSE, KEY, MASK, PING, PONG, TEXT, accept, close, frame, upgrade
+from wsprobe.codec import encode_line
+from wsprobe.connection import Frame as Kept
 from wsprobe.heads import MAX_BODY, MAX_HEAD
 from wsprobe.model import (
     Activity,
@@ -110,6 +112,10 @@ def last(*steps: Step, cut: Cut = whole) -> Observation:
     return play(steps, cut)[-1]
 
 
+def passed(sender: Sender, octets: int, at: float, opcode: str = "text") -> Kept:
+    return Kept(at=at, sender=sender, opcode=opcode, bytes=octets)
+
+
 def kinds(observation: Observation) -> list[str]:
     return [anomaly.kind for anomaly in observation.anomalies]
 
@@ -124,7 +130,11 @@ def test_an_upgrade_is_told_when_it_is_answered_and_again_when_it_ends() -> None
     assert (first.closes, first.ended, first.frames) == ((), None, Frames(client={}, server={}))
     assert second.ended == 5.0
     assert second.closes == (Close(sender=SERVER, ending=Ending.EOF, code=None, reason="", at=4.0),)
-    assert second.frames == Frames(client={"text": Count(frames=1, bytes=2)}, server={"text": Count(frames=1, bytes=5)})
+    assert second.frames == Frames(
+        client={"text": Count(frames=1, bytes=2)},
+        server={"text": Count(frames=1, bytes=5)},
+        first=(passed(CLIENT, 2, 2.0), passed(SERVER, 5, 3.0)),
+    )
     assert second.activity == Activity(client=2.0, server=3.0)
     assert first == replace(second, closes=(), ended=None, frames=Frames(client={}, server={}), activity=None)
 
@@ -174,7 +184,9 @@ def test_requests_before_the_upgrade_are_exchanges_of_their_own() -> None:
         "GET /ws HTTP/1.1",
     ]  # fmt: skip
     assert [one.exchange for one in seen] == [0, 1, 2, 3, 4, 4]
-    assert seen[-1].frames == Frames(client={}, server={"text": Count(frames=1, bytes=1)})
+    one = {"text": Count(frames=1, bytes=1)}
+    assert seen[-1].frames == Frames(client={}, server=one, first=(passed(SERVER, 1, 2.0),))
+    assert seen[-1].activity == Activity(server=2.0)  # from the beginning of its own exchange, not of the connection
     assert all(one.anomalies == () for one in seen)
 
 
@@ -683,7 +695,10 @@ def test_what_real_libraries_write_is_counted_without_a_flaw(sent: list[Frame]) 
         sizes = [len(one.data) for one in sent if one.opcode == code]
         if sizes:
             expected[name] = Count(frames=len(sizes), bytes=sum(sizes))
-    assert seen.frames == Frames(client=expected, server=expected)
+    assert seen.frames is not None
+    assert (seen.frames.client, seen.frames.server) == (expected, expected)
+    told = [(one.opcode, one.bytes) for one in seen.frames.first]
+    assert told == [(one.opcode.name.lower(), len(one.data)) for one in sent] * 2
 
 
 # Hostile peers.
@@ -741,8 +756,38 @@ def test_the_observation_of_an_open_connection_can_be_had_at_any_time() -> None:
     observer.feed(SERVER, SWITCHED + frame(TEXT, b"x"), 1.0)
     seen = observer.upgrade()
     assert seen is not None
-    assert seen.observation.frames == Frames(client={}, server={"text": Count(frames=1, bytes=1)})
+    one = {"text": Count(frames=1, bytes=1)}
+    assert seen.observation.frames == Frames(client={}, server=one, first=(passed(SERVER, 1, 1.0),))
     assert seen.observation.ended is None
+
+
+def test_frames_of_both_sides_stand_in_the_order_in_which_they_came() -> None:
+    part = frame(TEXT, b"half")[1:]
+    seen = last(
+        c(ASKED), s(SWITCHED, frame(TEXT, b"a")), c(frame(PING, b"p", mask=MASK)), s(b"\x01", part), s(frame(0, b"b"))
+    )
+    assert seen.frames is not None
+    assert seen.frames.first == (
+        passed(SERVER, 1, 1.0),
+        passed(CLIENT, 1, 2.0, "ping"),
+        replace(passed(SERVER, 4, 3.0), more=True),
+        passed(SERVER, 1, 4.0, "continuation"),
+    )
+    assert seen.frames.last == ()
+
+
+def test_of_a_flood_the_first_frames_and_a_few_of_the_last_are_told() -> None:
+    flood = [s(frame(TEXT, b"abc") * 100) for _ in range(100)]
+    seen = last(
+        c(ASKED), s(SWITCHED), *flood, s(frame(PING)), c(frame(PONG, mask=MASK)), s(frame(TEXT, b"bye"), close(1011))
+    )
+    assert seen.frames is not None
+    assert seen.frames.server["text"].frames == 10_001
+    assert len(encode_line(seen)) < 20_000
+    assert len(seen.frames.first) == 33  # the client's pong is its first frame, whatever the server sent before
+    assert [(one.opcode, one.at) for one in seen.frames.last] == [
+        ("text", 101.0), ("ping", 102.0), ("text", 104.0), ("close", 104.0)
+    ]  # fmt: skip
 
 
 def test_what_happens_after_the_end_is_not_told() -> None:

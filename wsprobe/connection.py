@@ -75,11 +75,32 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One frame: when its head had come, the name of its opcode and the octets of its payload, never the payload.
+
+    `more` is true of a part of a message that is not the last one.
+    """
+
+    at: float
+    sender: Sender
+    opcode: str
+    bytes: int
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Frames:
-    """Frames per direction, by the name of their opcode (RFC 6455, 5.2)."""
+    """Frames per direction, by the name of their opcode (RFC 6455, 5.2).
+
+    `first` are the first of each side one by one, in the order seen; `last` of the later ones the latest pings, pongs
+    and closes, the data frame before each, and the newest frame. Both are bounded, the counts tell how many there
+    were, and a recorder that kept none has both empty.
+    """
 
     client: dict[str, Count]
     server: dict[str, Count]
+    first: tuple[Frame, ...] = ()
+    last: tuple[Frame, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

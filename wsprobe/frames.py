@@ -2,19 +2,34 @@
 
 It counts and bounds; only the payloads of close, ping and pong frames (125 octets at most) are looked at, all
 others are skipped without a copy. What breaks the standard is told and counted, and reading goes on as far as the
-framing allows.
+framing allows. When each frame came and how long it was is kept of the first ones and of some of the last.
 """
 
+from operator import itemgetter
+from struct import Struct
 from typing import Protocol
 
-from wsprobe.model import Count
+from wsprobe.model import Count, Frame, Frames, Sender
 
 OPCODES = {0: "continuation", 1: "text", 2: "binary", 8: "close", 9: "ping", 10: "pong"}
 
+FIRST, LAST = 32, 8
+"""Frames of a direction that are kept one by one: so many from its beginning, and of the later ones so many."""
+
+Kept = tuple[float, int, int]
+"""When a frame came, the first octet of its head (FIN, reserved bits, opcode), and the octets of its payload."""
+
 _CLOSE, _PING, _PONG = 8, 9, 10
+_FRAME = Struct("<dBQ")  # packed, because tuples of every connection's frames would take eight times the memory
+_FULL, _TAIL = FIRST * _FRAME.size, LAST * _FRAME.size
 _FIN, _MASKED = 0x80, 0x80
 _MAX_CONTROL = 125
 _RESPONSE = b"HTTP/1."
+
+
+def opcode_name(code: int) -> str:
+    """The name of an opcode, also of a reserved one."""
+    return OPCODES.get(code) or f"reserved {code}"
 
 
 class Sink(Protocol):
@@ -45,7 +60,9 @@ class FrameCounter:
         "_binary_octets",
         "_fragmented",
         "_head",
+        "_kept",
         "_masked",
+        "_newest",
         "_odd",
         "_opaque",
         "_others",
@@ -69,7 +86,9 @@ class FrameCounter:
         self._head = b""
         self._fragmented = False
         self._opaque = False
-        self._odd = False  # whether any of these, or the end, keeps the next bytes from being the plain case
+        self._kept = b""  # the first frames, then of the later ones control frames and the data frame before each
+        self._newest: Kept | None = None  # the data frame after all of these
+        self._odd = True  # whether any of these, or the end, keeps the next bytes from being the plain case
         self.closed = False
         self.last: float | None = None
 
@@ -81,10 +100,17 @@ class FrameCounter:
             found = {**found, 1: (self._text, self._text_octets)}
         if self._binary:
             found = {**found, 2: (self._binary, self._binary_octets)}
-        return {
-            OPCODES.get(code) or f"reserved {code}": Count(frames=found[code][0], bytes=found[code][1])
-            for code in sorted(found)
-        }
+        return {opcode_name(code): Count(frames=found[code][0], bytes=found[code][1]) for code in sorted(found)}
+
+    @property
+    def first(self) -> list[Kept]:
+        """The first frames."""
+        return list(_FRAME.iter_unpack(self._kept[:_FULL]))
+
+    @property
+    def later(self) -> list[Kept]:
+        """Of those after them: control frames, the data frame before each, and the newest frame."""
+        return [*_FRAME.iter_unpack(self._kept[_FULL:]), *([self._newest] if self._newest else [])][-LAST:]
 
     @property
     def between_frames(self) -> bool:
@@ -103,6 +129,7 @@ class FrameCounter:
             self._slow(data, at)
             return
         masked = self._masked
+        newest = 0
         while pos + 1 < end:
             first, size = data[pos], data[pos + 1] ^ masked
             # The plain case, without a call: a whole data frame that is not fragmented.
@@ -127,6 +154,9 @@ class FrameCounter:
                 self._text += 1
                 self._text_octets += size
             pos = begin + size
+            newest, length = first, size
+        if newest:
+            self._newest = at, newest, length
         if pos >= end:
             self._skip = pos - end
         else:
@@ -136,7 +166,8 @@ class FrameCounter:
     def _slow(self, data: bytes, at: float) -> None:
         """Frame by frame, whatever they are."""
         self._read(self._head + data, at)
-        self._odd = bool(self._head) or self._opaque or self.closed or self._fragmented
+        one_by_one = len(self._kept) < _FULL
+        self._odd = one_by_one or bool(self._head) or self._opaque or self.closed or self._fragmented
 
     def _read(self, data: bytes, at: float) -> None:
         """The head of a frame is collected until it is whole, then judged."""
@@ -185,6 +216,7 @@ class FrameCounter:
         """Counts one frame and tells what RFC 6455, 5.2, 5.4 and 5.5 do not allow of it."""
         opcode, final = first & 15, first & _FIN
         self._add(opcode, length)
+        self._keep(first, length, at)
         if self.closed:
             self._tell("a frame after the close frame", OPCODES.get(opcode, f"opcode {opcode}"), at)
         if (second & _MASKED) != self._masked:
@@ -214,6 +246,17 @@ class FrameCounter:
             self._others = self._others or {}
             frames, octets = self._others.get(opcode, (0, 0))
             self._others[opcode] = frames + 1, octets + length
+
+    def _keep(self, first: int, length: int, at: float) -> None:
+        kept = self._kept
+        if len(kept) < _FULL:
+            self._kept = kept + _FRAME.pack(at, first, length)
+        elif first & 15 < _CLOSE:
+            self._newest = at, first, length
+        else:
+            before = _FRAME.pack(*self._newest) if self._newest else b""
+            self._kept = kept[:_FULL] + (kept[_FULL:] + before + _FRAME.pack(at, first, length))[-_TAIL:]
+            self._newest = None
 
     def _control(self, opcode: int, payload: bytes, at: float) -> None:
         if opcode == _CLOSE:
@@ -246,6 +289,25 @@ class FrameCounter:
 
     def _tell(self, kind: str, detail: str, at: float) -> None:
         self._sink.on_flaw(kind, detail, at)
+
+
+def frames_of(client: FrameCounter, server: FrameCounter, began: float) -> Frames:
+    """What the record of an exchange that began then keeps of its frames."""
+    return Frames(
+        client=client.counts,
+        server=server.counts,
+        first=_in_order(client.first, server.first, began),
+        last=_in_order(client.later, server.later, began),
+    )
+
+
+def _in_order(client: list[Kept], server: list[Kept], began: float) -> tuple[Frame, ...]:
+    both = [(*one, Sender.CLIENT) for one in client] + [(*one, Sender.SERVER) for one in server]
+    both.sort(key=itemgetter(0))
+    return tuple(
+        Frame(at=round(at - began, 6), sender=sender, opcode=opcode_name(head & 15), bytes=length, more=not head & _FIN)
+        for at, head, length, sender in both
+    )
 
 
 def _head_size(data: bytes, pos: int, left: int) -> int | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from wsprobe import closecodes, handshake
 from wsprobe.exchange import Exchange, refused
-from wsprobe.frames import FrameCounter
+from wsprobe.frames import FrameCounter, frames_of
 from wsprobe.heads import BodyReader, Fields, Head, HeadReader, method, request_body, response_body, status
 from wsprobe.model import (
     Activity,
@@ -178,7 +178,8 @@ class Observer:
         if not self._open and (unanswered or self._server.head or not self._count):
             self._partial(at)
         while self._open:
-            self._report(self._open.pop(0), at, ended=True)
+            self._report(self._open[0], at, ended=True)  # still the first: its times count from its own beginning
+            self._open.pop(0)
 
     def take(self) -> list[Unredacted]:
         """The observations that became due since the last call."""
@@ -418,7 +419,7 @@ class Observer:
 
     def _frames(self) -> Frames | None:
         client, server = self._client.counter, self._server.counter
-        return Frames(client=client.counts, server=server.counts) if client and server else None
+        return frames_of(client, server, self._origin()) if client and server else None
 
     def _activity(self) -> Activity | None:
         client, server = self._client.counter, self._server.counter
@@ -441,5 +442,8 @@ class Observer:
         return PingsBySide(client=sides.get(Sender.CLIENT), server=sides.get(Sender.SERVER))
 
     def _since(self, at: float) -> float:
+        return round(at - self._origin(at), 6)
+
+    def _origin(self, otherwise: float = 0.0) -> float:
         began = self._open[0].began if self._open else self._began
-        return round(at - (began if began is not None else at), 6)
+        return otherwise if began is None else began
