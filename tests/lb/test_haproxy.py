@@ -338,6 +338,7 @@ def test_what_is_not_understood_is_unread_with_its_line(front: str, what: str) -
     [
         ("http-request set-header X-A %[uuid]", "X-A"),
         ("http-request set-header X-A %[req.hdr(x),map(/m)]", "X-A"),
+        ("http-request set-header X-A %[req.hdr(x),word(1,)]", "X-A"),
         ('http-request set-header X-A "$SOMEWHERE"', "X-A"),
         ("http-request lua.change", "any header"),
         ("filter lua.change", "any header"),

@@ -59,6 +59,8 @@ def _regsub(value: Value, arguments: list[str]) -> Value:
 def _cut(value: Value, arguments: list[str], *, words: bool) -> Value:
     if len(arguments) > 2:
         return Undecided("field", "more than one field is taken")
+    if not arguments[1]:
+        raise ValueError("no separators: HAProxy does not start with that")
     return Piece(value, arguments[1], int(arguments[0]), skip_empty=words)
 
 
