@@ -386,6 +386,59 @@ def test_a_short_limit_is_waited_for_once(limit: Says, github: GitHubTracker, re
     assert attach(report, issue(github)).status == 1
 
 
+@pytest.mark.parametrize(
+    ("reset", "told"),
+    [
+        ("90", "in 90 s"),
+        (str(int(time.time() * 1000) + 86_400_000), "in 86"),
+        ("99999999999999", f"in {366 * 86400} s"),
+    ],
+    ids=["counted from now", "milliseconds", "no time at all"],
+)
+def test_a_limit_that_counts_in_another_unit_is_still_one_line(reset: str, told: str, report: Path) -> None:
+    with GitHubTracker() as tracker:
+        limit = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": reset}
+        tracker.trouble = lambda _: Says(403, tracker.no("API rate limit exceeded"), limit)
+        ran = attach(report, issue(tracker), "--wait", "5")
+    assert (ran.status, ran.err.count("\n")) == (1, 1)
+    assert told in ran.err
+    assert "--wait 5" in ran.err.partition("Again: ")[2]
+
+
+def test_a_comment_that_was_deleted_since_it_was_read_is_written_anew(github: GitHubTracker, report: Path) -> None:
+    attach(report, issue(github))
+
+    def deleted(asked: Asked) -> Says | None:
+        if asked.method != "PATCH":
+            return None
+        github.comments.clear()
+        return Says(404, github.no("Not Found"))
+
+    github.trouble = deleted
+    ran = attach(report, issue(github))
+    assert (ran.status, "added a comment" in ran.err, len(github.comments)) == (0, True, 1)
+
+
+def test_an_answer_without_end_leaves_open_whether_it_was_posted(
+    github: GitHubTracker, report: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wsprobe.net.forge.MAX_OCTETS", 1000)
+    github.trouble = lambda asked: Says(201, {"id": 1, "x": "y" * 2000}) if asked.method == "POST" else None
+    ran = attach(report, issue(github))
+    github.wrong.clear()  # such an answer is none that is published
+    assert (ran.status, "whether it was posted is not known" in ran.err) == (1, True)
+
+
+def test_a_comparison_is_attached_and_updated_in_place(github: GitHubTracker, tmp_path: Path) -> None:
+    compared = tmp_path / "diff.json"
+    run("diff", *[str(written(tmp_path, samples.INCIDENT))] * 2, "-o", str(compared))
+    printed = attach(compared, issue(github), post=False)
+    assert "✗ **not fixed" in printed.out
+    for _ in range(2):
+        assert attach(compared, issue(github)).status == 0
+    assert [one["body"] for one in github.comments] == [printed.out]
+
+
 def test_a_moved_issue_is_followed_on_the_same_server_alone(github: GitHubTracker, report: Path) -> None:
     def moved(asked: Asked) -> Says | None:
         if "/old/" in asked.path:
@@ -533,6 +586,23 @@ def test_a_gitlab_below_a_path_of_its_host_is_reached_by_its_api(report: Path) -
         report, "https://example.com/git/g/p/-/issues/5", "--api", "https://example.com/git/api/v4/", post=False
     )
     assert "https://example.com/git/api/v4 for g/p#5" in ran.err
+
+
+def test_the_gitlab_of_a_ci_job_below_a_path_of_its_host_is_known(
+    report: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CI_API_V4_URL", "https://example.com/git/api/v4")
+    for target in ("https://example.com/git/g/sub/p/-/issues/5", "https://example.com/git/g/sub/p/-/work_items/5"):
+        assert "https://example.com/git/api/v4 for g/sub/p#5" in attach(report, target, post=False).err
+    other = attach(report, "https://example.com/gitlab/g/p/-/issues/5", post=False)
+    assert "https://example.com/api/v4 for gitlab/g/p#5" in other.err
+
+
+def test_a_gitlab_that_may_be_below_a_path_is_told_how_to_be_named(report: Path) -> None:
+    with GitLabTracker() as tracker:
+        ran = attach(report, f"{tracker.url}/git/g/p/-/issues/5")
+        assert (ran.status, ran.err.count("\n")) == (1, 1)
+        assert f"if that GitLab is below {tracker.url}/git, give --api {tracker.url}/git/api/v4" in ran.err
 
 
 @pytest.mark.parametrize(

@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from wsprobe.cli import UsageError, issues, one_line, output
-from wsprobe.cli.report import read
+from wsprobe.cli.report import read_result
 from wsprobe.cli.writing import save, say
+from wsprobe.comparison import Comparison
 from wsprobe.model import Report, Reports, Trace
-from wsprobe.reports import formats
+from wsprobe.reports import comparison, formats
 
 if TYPE_CHECKING:
     import ssl
 
     from wsprobe.net.attach import File, Post
+
+Result = Report | Reports | Comparison
 
 LONGEST_TITLE = 255
 """Characters of a title: GitLab takes no more, GitHub one more."""
@@ -36,7 +39,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """What can be given."""
     parser.epilog = _STATUS
     add = parser.add_argument
-    add("report", metavar="REPORT", help="a saved report or trace; - is stdin")
+    add("report", metavar="REPORT", help="a saved report, trace or comparison; - is stdin")
     add("target", metavar="TARGET", help=issues.FORMS)
     add("--post", action="store_true", help="post it; without, what would be posted is printed and nothing is sent")
     add("--new", action="store_true", help="open an issue in the project TARGET; needs --title")
@@ -61,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     target = issues.parse(options.target, platform=options.platform, api=options.api, new=options.new)
     _check(options)
     path = _PIPE if options.report == "-" else Path(options.report)
-    result = read(path)
+    result = read_result(path)
     if isinstance(result, Trace):
         from wsprobe.diagnose import diagnose
 
@@ -93,7 +96,7 @@ def _check(options: argparse.Namespace) -> None:
 # What is posted.
 
 
-def _post(result: Report | Reports, target: issues.Target, options: argparse.Namespace) -> "Post":
+def _post(result: Result, target: issues.Target, options: argparse.Namespace) -> "Post":
     from wsprobe.net.attach import PLATFORMS, New, Post
 
     files = _files(result)
@@ -109,22 +112,31 @@ def _post(result: Report | Reports, target: issues.Target, options: argparse.Nam
     )
 
 
-def identity(result: Report | Reports) -> str:
-    """What names a report from one run to the next: the id of its trace, of several a digest of all their ids."""
-    reports = (result,) if isinstance(result, Report) else result.reports
+def identity(result: Result) -> str:
+    """What names a report from one run to the next: the id of its trace, of several a digest of all their ids.
+
+    A comparison holds no ids, and is named by all that it says.
+    """
+    reports = () if isinstance(result, Comparison) else (result,) if isinstance(result, Report) else result.reports
     ids = [report.trace.id or "" for report in reports]
     if len(ids) == 1 and _ID.fullmatch(ids[0]):
         return ids[0]
-    known = sorted(ids) if all(ids) else [output.rendered(result, "json")]
+    known = sorted(ids) if ids and all(ids) else [_rendered(result, "json")]
     return hashlib.sha256("\n".join(known).encode()).hexdigest()[:32]
 
 
-def _files(result: Report | Reports) -> "tuple[File, ...]":
+def _rendered(result: Result, name: str) -> str:
+    if isinstance(result, Comparison):
+        return comparison.formats()[name].render(result)
+    return output.rendered(result, name)
+
+
+def _files(result: Result) -> "tuple[File, ...]":
     """The whole report as files; the name holds a digest, so that the same file is not uploaded twice."""
     from wsprobe.net.attach import File
 
     contents = [
-        (name, output.rendered(result, name).encode("utf-8", "backslashreplace"))
+        (name, _rendered(result, name).encode("utf-8", "backslashreplace"))
         for name in ("html", "json")
         if name in formats()
     ]
@@ -149,12 +161,16 @@ def _file_lines(files: "Iterable[File]", links: Mapping[str, str], platform: str
     return "\n".join(lines)
 
 
-def _body(result: Report | Reports, marker: str, files: str) -> str:
+def _body(result: Result, marker: str, files: str) -> str:
     """The comment: the marker that is not shown, the report as Markdown, and its files, in 60,000 characters."""
     from wsprobe.reports import markdown
 
     room = markdown.LONGEST - len(marker) - len(files) - 4
-    if isinstance(result, Report):
+    if isinstance(result, Comparison):
+        from wsprobe.reports.comparison import markdown as compared
+
+        report = compared.render(result, room=room)
+    elif isinstance(result, Report):
         report = markdown.render(result, room=room)
     else:
         report = markdown.render_all(result, room=room)
@@ -202,11 +218,20 @@ def _sent(post: "Post", target: issues.Target, options: argparse.Namespace, kept
         unknown = not isinstance(error, AttachError) or error.unknown
         came = "whether it was posted is not known, and to try again is safe" if unknown else "it was not posted"
         file = kept()
-        line = f"{str(error) or 'interrupted'}; {came}. The report is kept in {file}. Again: {_again(options, file)}"
+        why = f"{str(error) or 'interrupted'}{_elsewhere(error, target, options)}"
+        line = f"{why}; {came}. The report is kept in {file}. Again: {_again(options, file)}"
         _tell(line.replace(token, "[withheld]"))
         return 1 if isinstance(error, AttachError) else 130
     say(one_line(where.replace(token, "[withheld]")) + "\n")
     return 0
+
+
+def _elsewhere(error: BaseException, target: issues.Target, options: argparse.Namespace) -> str:
+    """Where a GitLab may be that was not found: its address does not tell its own path from that of a project."""
+    root, _, rest = target.project.partition("/")
+    if target.platform != issues.GITLAB or options.api or "/" not in rest or getattr(error, "status", None) != 404:
+        return ""
+    return f"; if that GitLab is below {target.web}/{root}, give --api {target.web}/{root}/api/v4"
 
 
 def _token(options: argparse.Namespace, target: issues.Target) -> str:
@@ -238,13 +263,13 @@ def _tls(authorities: Path | None) -> "ssl.SSLContext":
         raise UsageError(str(error)) from None
 
 
-def _kept(path: Path, result: Report | Reports) -> str:
+def _kept(path: Path, result: Result) -> str:
     """The file that holds the report; what came through a pipe is saved first."""
     if path.is_file():
         return str(path)
     saved = Path(f"wsprobe-{identity(result)}.json")
     try:
-        save(saved, output.rendered(result, "json"))
+        save(saved, _rendered(result, "json"))
     except OSError as error:
         raise UsageError(f"{saved}: cannot be written: {error.strerror}") from None
     return str(saved)
@@ -254,6 +279,7 @@ def _again(options: argparse.Namespace, file: str) -> str:
     """The command that tries again; the token itself is in none of its words."""
     words = ["wsprobe", "attach", file, options.target, "--post"]
     words += ["--new", "--title", options.title] if options.new else []
+    words += ["--wait", f"{options.wait:g}"] if options.wait != _LONGEST_WAIT else []
     words += [word for label in options.label for word in ("--label", label)]
     for name in ("token_env", "token_cmd", "author", "platform", "api", "cacert"):
         value = getattr(options, name)

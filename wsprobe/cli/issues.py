@@ -73,8 +73,9 @@ def _of_short(short: re.Match[str], api: str | None) -> Target:
 
 
 def _of_url(url: SplitResult, platform: str | None, api: str | None) -> Target:
+    api = api or (_of_the_job(url) if platform != GITHUB else None)
     root = urlsplit(re.sub(r"/api/v\d+$", "", api or "")).path  # a GitLab below a path of its host
-    path = url.path.removeprefix(root).strip("/")
+    path = url.path.removeprefix(f"{root}/").strip("/")
     if _MERGE_REQUEST.search(path):
         raise UsageError("the target is a merge request: wsprobe attach posts to issues")
     platform = platform or _platform(url, path)
@@ -83,6 +84,13 @@ def _of_url(url: SplitResult, platform: str | None, api: str | None) -> Target:
         raise UsageError(f"the target is no issue of a {platform.capitalize()[:3]}{platform[3:].capitalize()}: {path}")
     web = f"{url.scheme}://{url.netloc.lower().removeprefix('www.')}{root}"
     return _checked(platform, match[1], match[2], api or _api(_usual_api(platform, web)), web)
+
+
+def _of_the_job(url: SplitResult) -> str | None:
+    """The API of a CI job's own GitLab where that is below a path of the host, as a URL does not tell."""
+    job = os.environ.get("CI_API_V4_URL", "")
+    root = re.sub(r"api/v\d+$", "", job)
+    return _api(job, "CI_API_V4_URL") if job and url.geturl().startswith(root) else None
 
 
 def _platform(url: SplitResult, path: str) -> str:

@@ -31,7 +31,15 @@ def run(options: argparse.Namespace) -> int:
 
 
 def read(path: Path) -> Report | Reports | Trace:
-    """The document in a file. UsageError where it cannot be read or is none that can be rendered."""
+    """The report or trace in a file. UsageError where it cannot be read or is none that can be rendered."""
+    document = read_result(path)
+    if isinstance(document, Comparison):
+        raise UsageError(f"{path}: a comparison: wsprobe diff writes it in any format")
+    return document
+
+
+def read_result(path: Path) -> Report | Reports | Trace | Comparison:
+    """What a command saved about connections. UsageError where it cannot be read or is none of that."""
     try:
         with path.open("rb") as file:
             text = file.read(MAX_FILE + 1)
@@ -45,8 +53,6 @@ def read(path: Path) -> Report | Reports | Trace:
         raise UsageError(f"{path}: {_records(text) or error}") from error
     if isinstance(document, Inspection):
         raise UsageError(f"{path}: an inspection of configs: wsprobe inspect writes it in any format")
-    if isinstance(document, Comparison):
-        raise UsageError(f"{path}: a comparison: wsprobe diff writes it in any format")
     if isinstance(document, Observation):
         raise UsageError(f"{path}: {_records(text)}")
     if isinstance(document, Trace) and not all((document.hops, *(trial.hops for trial in document.trials))):

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from wsprobe.net.forge import AttachError, Forge, RefusedError
+from wsprobe.net.forge import Answer, AttachError, Forge, RefusedError
 
 PAGES = 100
 """Pages of a hundred comments that are looked through for one's own."""
 
 _PAGE = 100
 _NOT_THERE = frozenset({403, 404, 410})
+_GONE = frozenset({404, 410})
 _UPLOADED = re.compile(r"/uploads/[0-9a-f]{32}/[A-Za-z0-9_.-]+")
 
 
@@ -212,16 +213,23 @@ async def attach(forge: Forge, platform: Platform, post: Post) -> str:
     earlier = await _earlier(forge, platform, post)
     body = post.body(await _uploads(forge, platform, post.files, str(earlier.get("body")) if earlier else ""))
     try:
-        if earlier is not None:
-            path = platform.comment(_integer(earlier, "id"))
-            answer = await forge.ask(platform.change, path, body={"body": body})
-        else:
-            answer = await forge.ask("POST", platform.comments, body={"body": body})
+        updated = await _updated(forge, platform, earlier, body) if earlier else None
+        answer = updated or await forge.ask("POST", platform.comments, body={"body": body})
     except RefusedError as error:
         raise await _explained(forge, platform, error) from None
     where = platform.address(_written(answer.document, platform))
-    forge.tell("updated the earlier comment of this trace" if earlier else "added a comment")
+    forge.tell("updated the earlier comment of this trace" if updated else "added a comment")
     return where
+
+
+async def _updated(forge: Forge, platform: Platform, earlier: Mapping[str, Any], body: str) -> Answer | None:
+    """The answer to an update of the earlier comment; None where that was deleted since it was listed."""
+    try:
+        return await forge.ask(platform.change, platform.comment(_integer(earlier, "id")), body={"body": body})
+    except RefusedError as error:
+        if error.status not in _GONE:
+            raise
+        return None
 
 
 async def _as_issue(forge: Forge, platform: Platform, post: Post, new: New) -> str:

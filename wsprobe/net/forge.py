@@ -26,6 +26,10 @@ MAX_OCTETS = 64 * 1024 * 1024
 
 _SECONDS = aiohttp.ClientTimeout(total=120, sock_connect=10, sock_read=20)
 _REDIRECTS = 3
+_LONGEST_PAUSE = 366 * 86400.0
+_EARLIEST = 1e9
+"""The time of day that is the first to be one, September 2001: what is less counts from now."""
+
 _UNTOLD_PAUSE = 60.0
 """Seconds that GitHub asks for where a limit comes without a header that says more."""
 
@@ -126,7 +130,8 @@ class Forge:
                     method, url, data=data, headers=headers, allow_redirects=False, proxy=_proxy(url)
                 ) as response,
             ):
-                return response.status, response.headers, self._parsed(method, response.status, await _read(response))
+                text = await self._read(method, response)
+                return response.status, response.headers, self._parsed(method, response.status, text)
         except aiohttp.ClientConnectorCertificateError as error:
             raise AttachError(f"{self._host}: {reason(error.certificate_error)}") from None
         except (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError, aiohttp.InvalidURL) as error:
@@ -142,6 +147,14 @@ class Forge:
             raise self._lost(method, "it did not answer in time") from None
         except (aiohttp.ClientError, OSError) as error:
             raise self._lost(method, f"the connection was lost ({type(error).__name__})") from None
+
+    async def _read(self, method: str, response: aiohttp.ClientResponse) -> bytes:
+        text = bytearray()
+        async for piece in response.content.iter_chunked(65536):
+            text += piece
+            if len(text) > MAX_OCTETS:
+                raise AttachError(f"{self._host} answered with more than {MAX_OCTETS} octets", unknown=method != "GET")
+        return bytes(text)
 
     def _lost(self, method: str, why: str) -> AttachError:
         return AttachError(f"{self._host}: {why}", unknown=method != "GET")
@@ -204,15 +217,6 @@ def _errors(errors: object) -> list[str]:
     ]
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    text = bytearray()
-    async for piece in response.content.iter_chunked(65536):
-        text += piece
-        if len(text) > MAX_OCTETS:
-            raise AttachError(f"{response.url.host} answered with more than {MAX_OCTETS} octets")
-    return bytes(text)
-
-
 def _proxy(url: URL) -> str | None:
     """The proxy of the environment; aiohttp's own way would also read passwords from .netrc."""
     host = url.host or ""
@@ -230,7 +234,7 @@ def _pause(status: int, headers: Mapping[str, str], document: object) -> float |
     said = str(document.get("message", "")).lower() if isinstance(document, dict) else ""
     if told is None and (status == 429 or "rate limit" in said):
         return _UNTOLD_PAUSE
-    return told
+    return None if told is None else min(told, _LONGEST_PAUSE)
 
 
 def _seconds(headers: Mapping[str, str]) -> float | None:
@@ -244,8 +248,15 @@ def _seconds(headers: Mapping[str, str]) -> float | None:
     for prefix in ("X-RateLimit", "RateLimit"):
         reset = headers.get(f"{prefix}-Reset", "")
         if headers.get(f"{prefix}-Remaining") == "0" and reset.isdecimal() and len(reset) < 15:
-            return max(1.0, float(reset) - now)
+            return max(1.0, _reset(float(reset), now))
     return None
+
+
+def _reset(number: float, now: float) -> float:
+    """Seconds until a limit ends: told as a time in seconds, by gateways also in milliseconds or counted from now."""
+    if number < _EARLIEST:
+        return number
+    return (number / 1000 if number > 1000 * _EARLIEST else number) - now
 
 
 def _date(text: str) -> float | None:

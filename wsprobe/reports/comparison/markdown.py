@@ -13,12 +13,15 @@ _SIZES = ((200, 600), (100, 300), (40, 200), (15, 120), (5, 60))
 """Rows of a table and characters of a text: the first that fits into an issue is taken, and the last always does."""
 
 
-def render(comparison: Comparison) -> str:
-    """A comparison in at most 60,000 characters: where it is longer, rows are left out, and that is said."""
+def render(comparison: Comparison, *, room: int = LONGEST) -> str:
+    """A comparison in at most 60,000 characters: where it is longer, rows are left out, and that is said.
+
+    `room` is less where something of another's stands beside it.
+    """
     text = ""
     for rows, characters in _SIZES:
         text = _page(comparison, rows, characters)
-        if len(text) <= LONGEST:
+        if len(text) <= room:
             break
     return text
 
