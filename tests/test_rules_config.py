@@ -193,6 +193,22 @@ def test_a_rule_without_a_part_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
         load("credential-removed")
 
 
+@pytest.mark.parametrize(
+    ("config", "part"),
+    [
+        ("ProxyPass /ws http://app:1/", "to the ProxyPass line"),
+        (
+            "<Proxy balancer://app>\nBalancerMember http://app:1\n</Proxy>\nProxyPass /ws balancer://app/",
+            "to each BalancerMember line",  # Apache does not start with `upgrade=` on the ProxyPass of a balancer
+        ),
+        ("RewriteEngine On\nRewriteRule ^/ws(.*) http://app:1/$1 [P]", "`ws://` instead of `http://` in the rule"),
+    ],
+)
+def test_the_fix_of_a_dropped_upgrade_is_for_the_line_that_leads_on(config: str, part: str) -> None:
+    [finding] = found("apache", f"{config}\n", "upgrade-not-passed")
+    assert part in (finding.fix or "")
+
+
 def test_no_rule_over_configs_is_called_as_one_over_traces() -> None:
     from wsprobe import rules
 

@@ -267,6 +267,16 @@ def test_a_template_is_named_and_not_read(text: str) -> None:
         read(text)
 
 
+def test_the_rules_of_a_htaccess_are_those_of_a_directory(tmp_path: Path) -> None:
+    rule = "RewriteCond %{HTTP:Upgrade} =websocket [NC]\nRewriteRule ^ws/(.*)$ ws://app:1/$1 [P]\n"
+    (tmp_path / ".htaccess").write_text(f"RewriteEngine On\n{rule}")
+    found = apache.read(Files(tmp_path.resolve()).open(tmp_path / ".htaccess"))
+    assert [predict(found, upgrade("/ws/a", headers=more)).reached for more in ((), (("Upgrade", "h2c"),))] == [
+        None,
+        False,
+    ]
+
+
 def test_an_include_loop_ends(tmp_path: Path) -> None:
     (tmp_path / "a.conf").write_text("Include b.conf\nProxyPass / ws://x/\n")
     (tmp_path / "b.conf").write_text("Include a.conf\nRequestHeader unset Cookie\n")

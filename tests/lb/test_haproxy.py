@@ -365,6 +365,7 @@ def test_what_only_the_running_proxy_knows_is_unknown(front: str, unknown: str) 
         "backend be\n server s <address>:80\n",
         "backend be\n server s %ADDRESS%\n",
         'backend be\n server s "{{ ip }}:80"\n',
+        "backend be\n server s <%= ip %>:80\n",
     ],
 )
 def test_a_template_is_named_and_not_read(text: str) -> None:
@@ -378,6 +379,7 @@ def test_json_in_an_answer_is_no_template() -> None:
         """http-request return status 200 content-type application/json lf-string '{"a":{"ip":"%ci"}}' if { path /x }"""
     )
     assert config(text).problems == ()
+    assert config(site('http-request set-header X-Client "<%[src]>"')).problems == ()
 
 
 @pytest.mark.parametrize(

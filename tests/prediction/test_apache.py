@@ -48,7 +48,7 @@ _NAMES = ("Authorization", "Cookie", "X-A", "X-B", "x_under", "Origin", "X-Forwa
 _VALUES = ("", "a", "b, c", "Bearer abc", "abacab", "x=1; y=2", "websocket", "%41 é", "one, two")
 name = st.sampled_from(_NAMES)
 plain = st.sampled_from(("v", "abc", "two words", "a%%b", "Bearer fixed", ""))
-variable = st.sampled_from(("%{E1}e", "%{E2}e", "%{NOPE}e", "x%{E1}ey", "%{HTTPS}s"))
+variable = st.sampled_from(("%{MATCH_PART}e", "%{E1}e", "%{E2}e", "%{NOPE}e", "x%{E1}ey", "%{HTTPS}s"))
 expression = st.sampled_from(
     (
         "expr=%{HTTP_HOST}",
@@ -108,6 +108,7 @@ environment = st.sampled_from(
         "SetEnvIf X-A b !E2",
         "SetEnv E2 fixed",
         "SetEnvIfExpr \"%{HTTP:X-A} == 'a'\" E1=yes",
+        'SetEnvIfExpr "%{HTTP:X-A} =~ /^(.)/" E1=$1',
         "BrowserMatch wget E1",
     )
 )
@@ -151,6 +152,7 @@ def section(draw: st.DrawFn) -> str:
                 (
                     ('<LocationMatch "^/(a|b)/.*c">', "</LocationMatch>"),
                     ("<Location /a/*>", "</Location>"),
+                    ('<LocationMatch "^/(?<part>[^/]+)/">', "</LocationMatch>"),
                     ("<Proxy *>", "</Proxy>"),
                 )
             ),
@@ -160,7 +162,7 @@ def section(draw: st.DrawFn) -> str:
     lines = draw(inside)
     if opening.startswith(("<Proxy", "<If")):
         lines = [line for line in lines if line.startswith(("RequestHeader", "SetEnvIf"))]
-    if opening.startswith("<Location /") and "*" not in opening and draw(st.booleans()):
+    if opening.startswith("<Location") and draw(st.booleans()):
         lines = [*lines, draw(st.one_of(st.just("ProxyPass !"), proxied()))]
     return "\n".join([opening, *lines, closing])
 

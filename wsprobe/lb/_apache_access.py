@@ -1,6 +1,7 @@
 """Who is let in: Require and its containers, Order with Allow and Deny, and the modules that authenticate."""
 
 import ipaddress
+from dataclasses import dataclass, replace
 
 from wsprobe.lb._apache_expr import condition
 from wsprobe.lb._apache_grammar import Node
@@ -41,7 +42,21 @@ def steps(layers: Layers) -> list[Step]:
         unused = Not(OneOf(tuple(when for when, _ in required)))
         why = "AuthType without Require"
         made += [Answer(status=500, why=why, when=all_of(when, unused), place=node.place) for when, node in named]
-    return [*_by_address(layers), *made]
+    noted, lax = _satisfied_by_any(layers)
+    if lax != NEVER:
+        made = [
+            step if isinstance(step, Assign) else replace(step, when=all_of(step.when, _NOT_LET_IN)) for step in made
+        ]
+    return [*noted, *_by_address(layers, lax), *made]
+
+
+_NOT_LET_IN = Not(Test(Of(Subject.VARIABLE, "let in by its address"), How.EXISTS))
+
+
+def _satisfied_by_any(layers: Layers) -> tuple[list[Step], Condition]:
+    """When `Satisfy any` is in force: then an address that Allow lets in needs no user."""
+    noted, found = _in_force("Satisfy", layers, {"satisfy"})
+    return noted, _one_of([when for when, nodes in found if nodes[-1].first.lower() == "any"])
 
 
 def _in_force(kind: str, layers: Layers, names: set[str]) -> tuple[list[Step], Layers]:
@@ -68,13 +83,46 @@ def _required(rules: list[Node], when: Condition, kinds: list[tuple[Condition, N
             return []
         refused = Not(granted) if granted != NEVER else ALWAYS
         return [Answer(status=403, why="Require is not fulfilled", when=all_of(when, refused), place=place)]
-    needed = Not(_any([rule for rule in rules if not _asks_for_user(rule)]))
-    made: list[Step] = [_gate(node, all_of(when, held, needed)) for held, node in kinds]
+    alone = _any_without_user(rules)
+    made: list[Step] = []
+    if alone.denied != NEVER:
+        why = "Require is not fulfilled, whoever asks"
+        made.append(Answer(status=403, why=why, when=all_of(when, alone.denied), place=place))
+    needed = all_of(Not(alone.granted), Not(alone.denied))
+    made += [_gate(node, all_of(when, held, needed)) for held, node in kinds]
     if ALWAYS not in {held for held, _ in kinds}:
         unset = all_of(when, needed, *(Not(held) for held, _ in kinds))
         why = "Require asks for a user, and no AuthType says how"
         made.append(Answer(status=500, why=why, when=unset, place=place))
     return made
+
+
+@dataclass(frozen=True, slots=True)
+class _Alone:
+    """What Require comes to before it is known who asks: where neither holds, the user is asked for."""
+
+    granted: Condition
+    denied: Condition
+
+
+def _without_user(node: Node) -> _Alone:
+    if node.body is None and _asks_for_user(node):
+        return _Alone(NEVER, NEVER)
+    if not _asks_for_user(node):
+        held = _granted(node)
+        return _Alone(held, NEVER if held == ALWAYS else ALWAYS if held == NEVER else Not(held))
+    inner = [each for each in node.body or () if each.name in {"require", *_CONTAINERS}]
+    if node.name == "requireany":
+        return _any_without_user(inner)
+    each = [_without_user(one) for one in inner]
+    if node.name == "requireall":
+        return _Alone(all_of(*(one.granted for one in each)), _one_of([one.denied for one in each]))
+    return _Alone(NEVER, _one_of([one.granted for one in each]))
+
+
+def _any_without_user(rules: list[Node]) -> _Alone:
+    each = [_without_user(rule) for rule in rules]
+    return _Alone(_one_of([one.granted for one in each]), all_of(*(one.denied for one in each)))
 
 
 def _gate(node: Node, when: Condition) -> Gate:
@@ -112,10 +160,13 @@ def _asks_for_user(node: Node) -> bool:
 
 
 def _any(rules: list[Node]) -> Condition:
-    found = [_granted(rule) for rule in rules]
-    if ALWAYS in found:
+    return _one_of([_granted(rule) for rule in rules])
+
+
+def _one_of(conditions: list[Condition]) -> Condition:
+    if ALWAYS in conditions:
         return ALWAYS
-    found = [each for each in found if each != NEVER]
+    found = [each for each in conditions if each != NEVER]
     return found[0] if len(found) == 1 else OneOf(tuple(found))
 
 
@@ -174,13 +225,17 @@ def _completed(network: str) -> str:
 # Order, Allow, Deny: mod_access_compat.
 
 
-def _by_address(layers: Layers) -> list[Step]:
+def _by_address(layers: Layers, lax: Condition) -> list[Step]:
     made, found = _in_force("Order", layers, {"order", "allow", "deny"})
-    for when, nodes in found:
-        refused = _refused(nodes)
-        if refused != NEVER:
-            held = all_of(when, refused)
-            made.append(Answer(status=403, why="Order, Allow and Deny", when=held, place=nodes[0].place))
+    refused = [(all_of(when, held), nodes[0].place) for when, nodes in found if (held := _refused(nodes)) != NEVER]
+    if lax == NEVER:
+        strict: Condition = ALWAYS
+    else:
+        strict = Not(lax)
+        let_in = all_of(lax, *(Not(held) for held, _ in refused))
+        made.append(Assign(name="let in by its address", value=Text("1"), when=let_in))
+    for held, place in refused:
+        made.append(Answer(status=403, why="Order, Allow and Deny", when=all_of(strict, held), place=place))
     return made
 
 

@@ -11,6 +11,7 @@ from wsprobe.lb._apache_values import SECURE, all_of, env, header_text, interpol
 from wsprobe.lb.evaluation import matches
 from wsprobe.lb.expressions import (
     ALWAYS,
+    All,
     Captured,
     Cases,
     Condition,
@@ -163,7 +164,8 @@ def environment(node: Node, parsed: Parsed, when: Condition) -> list[Step]:
         if len(args) < 2:
             _not_read(node, parsed)
             return []
-        return [_assigned(each, condition(args[0]), None, node, when) for each in args[1:]]
+        held = condition(args[0])
+        return [_assigned(each, held, _matched(held), node, when) for each in args[1:]]
     if len(args) < 3:
         _not_read(node, parsed)
         return []
@@ -172,6 +174,16 @@ def environment(node: Node, parsed: Parsed, when: Condition) -> list[Step]:
     held = Test(subject, How.REGEX, (args[1],), ignore_case=ignore_case)
     match = (subject, args[1], ignore_case)
     return [_assigned(each, held, match, node, when) for each in args[2:]]
+
+
+def _matched(held: Condition) -> tuple[Value, str, bool] | None:
+    """The match that `$1` refers to: the last one of an expression, where only one way leads to it."""
+    if isinstance(held, All):
+        found = [match for each in held.conditions if (match := _matched(each))]
+        return found[-1] if found else None
+    if isinstance(held, Test) and held.how is How.REGEX:
+        return held.value, held.texts[0], held.ignore_case
+    return None
 
 
 def _attribute(name: str, parsed: Parsed, node: Node) -> Value:
@@ -199,8 +211,11 @@ NOTHING = Cases(())
 
 
 def _with_groups(text: str, match: tuple[Value, str, bool] | None) -> Value:
-    if match is None or undefined(text):
+    if undefined(text):
         return literal(text)
+    if match is None:
+        why = "which match it refers to is not followed"
+        return Undecided(text, why) if re.search(r"\$\d", text) else Text(text)
     subject, pattern, ignore_case = match
     parts: list[Value] = []
     at = 0

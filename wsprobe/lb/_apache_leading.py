@@ -16,7 +16,7 @@ from wsprobe.lb._apache_rules import Rule, rewriting
 from wsprobe.lb._apache_sections import Section, relation
 from wsprobe.lb._apache_servers import SCRIPTS
 from wsprobe.lb._apache_settings import Context, Layers, response, sample_host, timeouts, way_out
-from wsprobe.lb._apache_values import all_of
+from wsprobe.lb._apache_values import PATH, all_of
 from wsprobe.lb._paths import IN_PATHS
 from wsprobe.lb.expressions import (
     ALWAYS,
@@ -45,7 +45,10 @@ def described(node: Node) -> str:
 
 @dataclass(slots=True, kw_only=True)
 class Out:
-    """A route to an upstream, before its steps are known."""
+    """A route to an upstream, before its steps are known.
+
+    `section` is where it is decided, where that is after the path was mapped to a file.
+    """
 
     node: Node
     label: str
@@ -60,6 +63,7 @@ class Out:
     before: list[Step] = field(default_factory=list)
     late: list[Step] = field(default_factory=list)
     raw: bool = False
+    section: Section | None = None
 
 
 def leading(out: Out, at: Context) -> Route:
@@ -138,18 +142,36 @@ def _layers(at: Context, out: Out) -> tuple[Layers, list[Step]]:
     made: Layers = [(ALWAYS, server.main.on_a_request)] if server.main else []
     made.append((ALWAYS, server.on_a_request))
     sections = server.all_sections()
-    for section in sections:
-        if section.kind == "proxy" and _is_for(section, out.url):
-            made.append((ALWAYS, section.nodes))
+    if out.section is None:
+        made += [(ALWAYS, each.nodes) for each in sections if each.kind == "proxy" and _is_for(each, out.url)]
+    else:
+        made += [(_of_file(each, out.section), each.nodes) for each in sections if each.kind in {"directory", "files"}]
     located = [(relation(each, out.base), each) for each in server.located(out.base)]
     made += [(when, each.nodes) for when, each in located if when != NEVER]
     nested = [(when, inner) for when, each in located if when != NEVER for inner in each.inner if inner.kind == "if"]
-    steps: list[Step] = []
+    steps = [step for when, each in located if when != NEVER and each.pattern for step in _matched(each)]
     for number, (when, each) in enumerate([*((ALWAYS, each) for each in sections if each.kind == "if"), *nested]):
         name = f"if {number}"
         steps.append(Assign(name=name, value=Cases(((all_of(when, each.when), Text("1")),)), place=each.place))
         made.append((Test(Of(Subject.VARIABLE, name), How.EXISTS), each.nodes))
     return made, steps
+
+
+_GROUP_NAMES = re.compile(r"\(\?P?<([A-Za-z_]\w*)>")
+
+
+def _matched(section: Section) -> Iterator[Step]:
+    """The variables that the named groups of a <LocationMatch> set."""
+    for name in _GROUP_NAMES.findall(section.path):
+        value = Captured(PATH, section.path, name)
+        yield Assign(name=f"env:MATCH_{name.upper()}", value=value, when=section.when, place=section.place)
+
+
+def _of_file(section: Section, taken: Section) -> Condition:
+    """When a <Directory> or <Files> applies to a request that a section has taken by its file."""
+    if section is taken:
+        return ALWAYS
+    return Undecided(section.path, "it depends on the file that the path is mapped to, and so on the server")
 
 
 def _is_for(section: Section, url: str) -> bool:
@@ -195,7 +217,7 @@ def _of_main(at: Context, nodes: list[Node]) -> bool:
 def _rewritten_again(at: Context, when: Condition, nodes: list[Node], out: Out) -> list[Step]:
     """Rules inside of a <Location>: of a request that is proxied already they see the whole `proxy:` URL."""
     found = rewriting(nodes, at.parsed)
-    if not found.on or not found.rules:
+    if not found.on or not found.rules or out.section is not None:
         return []
     base, host = out.url.partition("://")[0], out.url.partition("://")[2].partition("/")[0]
     seen = Join((Text(f"proxy:{base}://{host}"), Or(out.path, Text("/"))))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from wsprobe.lb._apache_grammar import Parsed, undefined
 from wsprobe.lb._apache_preprocess import has
-from wsprobe.lb._apache_values import all_of
+from wsprobe.lb._apache_values import all_of, env
 from wsprobe.lb._apache_workers import PLAIN, Worker, url_parts
 from wsprobe.lb.expressions import (
     ALWAYS,
@@ -21,7 +21,7 @@ from wsprobe.lb.expressions import (
     Undecided,
     Value,
 )
-from wsprobe.lb.model import Answer, Edit, Named, Nominated, Op, Spoil, Step
+from wsprobe.lb.model import Answer, Edit, Named, Nominated, Op, Opaque, Retarget, Spoil, Step
 from wsprobe.model import Line
 
 _OTHER = {"ajp", "fcgi", "scgi", "uwsgi", "ftp", "fdpass", "h2", "h2c"}
@@ -53,6 +53,7 @@ class WayOut:
     tls_engine: Condition
     kept_alive: Condition
     old_protocol: Line | None
+    sometimes_old: Line | None
     peer: Value
 
 
@@ -104,7 +105,17 @@ def steps(way: WayOut) -> list[Step]:
             Edit(op=Op.SET, which=Named(("Upgrade",)), value=token),
             Edit(op=Op.SET, which=Named(("Connection",)), value=Text("Upgrade")),
         ]
-    return [*made, *_upgraded(way)]
+    return [*made, *_upgraded(way), *_sometimes_old(way)]
+
+
+def _sometimes_old(way: WayOut) -> list[Step]:
+    """What is known of a request that a line may send on in HTTP/1.0, which is known of a whole route only."""
+    if not way.sometimes_old:
+        return []
+    why = "force-proxy-request-1.0 is set for some requests, and what those become is not followed"
+    when = Test(env("force-proxy-request-1.0"), How.EXISTS)
+    changed = Retarget(value=Undecided("HTTP/1.0", why), when=when, place=way.sometimes_old)
+    return [changed, Opaque(why=why, when=when, place=way.sometimes_old)]
 
 
 def unless(condition: Condition) -> Condition:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wsprobe.inspection import Problem, Unknown
+from wsprobe.lb._apache_directives import is_directive
 from wsprobe.lb._apache_grammar import MAX_DEPTH, MAX_NODES, Node, Parsed, nodes, undefined, words
+from wsprobe.lb.evaluation import matches
 from wsprobe.lb.source import ReadError, Source
 
 _BUILT_IN = {"core", "so", "http", "log_config", "logio", "version", "unixd", "watchdog"}
@@ -146,6 +148,12 @@ def _if_file(node: Node, _source: Source, walk: _Walk, _depth: int) -> Iterator[
     yield from ()
 
 
+def _if_known(node: Node, source: Source, walk: _Walk, depth: int) -> Iterator[Node]:
+    wanted = node.text.strip().strip("\"'")
+    if is_directive(wanted.removeprefix("!").strip("</>").lower()) is not wanted.startswith("!"):
+        yield from _walk(node.body or (), source, walk, depth + 1)
+
+
 def _if_version(node: Node, source: Source, walk: _Walk, depth: int) -> Iterator[Node]:
     args = list(node.args)
     negated = bool(args) and args[0].startswith("!")
@@ -159,6 +167,10 @@ def _if_version(node: Node, source: Source, walk: _Walk, depth: int) -> Iterator
 
 
 def _compared(version: tuple[int, ...], operator: str, wanted: str) -> bool | None:
+    if operator == "~" or (operator in {"=", "=="} and len(wanted) > 1 and wanted[0] == wanted[-1] == "/"):
+        pattern = wanted if operator == "~" else wanted[1:-1]
+        found = matches(pattern, ".".join(map(str, version)))
+        return found if isinstance(found, bool) else None
     if not re.fullmatch(r"\d+(\.\d+){0,2}", wanted):
         return None
     other = tuple(int(part) for part in wanted.split("."))
@@ -221,8 +233,8 @@ _ACTIONS = {
     "ifmodule": _if_module,
     "ifdefine": _if_define,
     "iffile": _if_file,
-    "ifdirective": _if_file,
-    "ifsection": _if_file,
+    "ifdirective": _if_known,
+    "ifsection": _if_known,
     "ifversion": _if_version,
     "macro": _macro,
     "undefmacro": _undef_macro,

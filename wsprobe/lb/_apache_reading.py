@@ -26,7 +26,7 @@ def config(source: Source, version: str, *, assumed: bool) -> Config:
     """The whole config that begins in a file."""
     _no_template(source)
     parsed = Parsed(version=tuple(int(part) for part in re.findall(r"\d+", version)[:3]))
-    top = resolved(source, parsed)
+    top = _placed(resolved(source, parsed), source)
     found = servers(top, parsed, source.at(1))
     _unread(top, parsed)
     listeners = [_listener(group, found, parsed) for group in groups(found)]
@@ -42,6 +42,14 @@ def config(source: Source, version: str, *, assumed: bool) -> Config:
         problems=tuple(dict.fromkeys(parsed.problems)),
         files=tuple(parsed.files),
     )
+
+
+def _placed(top: tuple[Node, ...], source: Source) -> tuple[Node, ...]:
+    """The directives of a .htaccess are those of a <Directory>."""
+    if source.real.name != ".htaccess":
+        return top
+    text = "of this .htaccess"
+    return (Node(name="directory", written="Directory", args=(text,), text=text, place=source.at(1), body=top),)
 
 
 def _no_template(source: Source) -> None:

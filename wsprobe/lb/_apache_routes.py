@@ -1,6 +1,7 @@
 """The routes of one server: rules of mod_rewrite, then ProxyPass, then what the server answers by itself."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 
 from wsprobe.lb import _apache_headers as headers
@@ -9,7 +10,7 @@ from wsprobe.lb import _apache_workers as proxy
 from wsprobe.lb._apache_grammar import Node, undefined
 from wsprobe.lb._apache_leading import REDIRECTS, WORDS, Out, described, leading, status_of
 from wsprobe.lb._apache_out import host_of
-from wsprobe.lb._apache_rules import Rule
+from wsprobe.lb._apache_rules import Rule, rewriting
 from wsprobe.lb._apache_sections import Section, located
 from wsprobe.lb._apache_servers import PASSES
 from wsprobe.lb._apache_settings import Context, sample_host
@@ -78,7 +79,8 @@ def _path(at: Context) -> list[Step]:
 def routes(at: Context) -> list[Route]:
     """All routes of a server, in the order in which it decides."""
     found = [*_of_rules(at), *_of_passes(at), *_of_redirects(at)]
-    return [*found, _local(at)]
+    inner = [route for section in at.server.all_sections() for route in _of_files(section, at, ALWAYS)]
+    return [*found, *inner, _local(at)]
 
 
 # Rules.
@@ -130,37 +132,47 @@ def _below(path: str) -> str:
     return inner if inner.startswith("/") else f"/{inner}"
 
 
-def _proxied_rule(rule: Rule, at: Context, match: Condition) -> Route:
+def _proxied_rule(rule: Rule, at: Context, match: Condition, section: Section | None = None) -> Route:
+    """Where a rule with [P] leads; in a section it sees the file that the path was mapped to."""
     literal = re.split(r"[$%]", rule.target)[0]
     scheme = proxy.url_parts(literal)[0]
-    whole = "://" in literal and (literal.count("/") > 2 or literal == rule.target)
-    new, query = rewrite.target(rewrite.Scope(rule, rewrite.URI, at.root))
+    label = _named(section, rule.node) if section else described(rule.node)
+    sample = _place_of(section) if section else _sample(rule.pattern)
+    if not scheme:
+        why = "where the rule leads is known to the running server only"
+        return _opaque(rule.node, label, match, why, sample)
+    new, query = rewrite.target(rewrite.Scope(rule, _FILE if section else rewrite.URI, at.root))
     path: Value = Captured(new, r"^(?:unix:[^|]*\|)?[A-Za-z][\w+.-]*://[^/]*(.*)$", "1")
     if "NE" not in rule.flags:
         path = Written(path, PathForm.STRICT)
-    place = rule.place
-    steps: list[Step] = [
-        Answer(status=403, why="an escaped ? in the path", when=Test(new, How.CONTAINS, ("?",)), place=place),
+    refused = [
+        Answer(status=403, why="an escaped ? in the path", when=Test(new, How.CONTAINS, ("?",)), place=rule.place)
     ]
     if "NE" in rule.flags:
-        steps.append(_no_space(new, "[NE]", rule.node))
-    if not scheme:
-        why = "where the rule leads is known to the running server only"
-        return _opaque(rule.node, described(rule.node), match, why, _sample(rule.pattern))
+        refused.append(_no_space(new, "[NE]", rule.node))
     out = Out(
         node=rule.node,
-        label=described(rule.node),
+        label=label,
         match=match,
         url=literal,
-        host=host_of(literal) if whole else Undecided(rule.target, "the rule puts the host together"),
+        host=_host_of_rule(rule, literal, new),
         path=path,
         query=ARGS,
         before=[Assign(name="new args", value=query), Assign(name="args", value=Of(Subject.VARIABLE, "new args"))],
         base=None,
-        sample=_sample(rule.pattern),
-        first=steps,
+        sample=sample,
+        first=[] if section else list(refused),
+        section=section,
     )
     return leading(out, at)
+
+
+def _host_of_rule(rule: Rule, literal: str, new: Value) -> Value:
+    """The host that a rule names: known where it ends with what is put in, as before %{REQUEST_URI}."""
+    if literal.count("/") > 2 or literal == rule.target:
+        return host_of(literal)
+    ends = Test(new, How.REGEX, (rf"^{re.escape(literal)}(?:/|$)",))
+    return Cases(((ends, host_of(literal)),), Undecided(rule.target, "the rule puts the host together"))
 
 
 def _opaque(node: Node, label: str, match: Condition, why: str, sample: str) -> Route:
@@ -196,6 +208,8 @@ def _passed(found: proxy.Pass, at: Context, section: Section | None) -> Route:
     own = Test(PATH, How.REGEX, (found.path,)) if found.pattern else proxy.under(found.path)
     wanted = all_of(at.guard, _asked(section), own, Not(Test(env("no-proxy"), How.EXISTS)))
     sample = _sample(found.path) if found.pattern else _below(found.path)
+    if section and not found.path:
+        sample = _place_of(section)
     if found.excluded:
         return replace(_answered(at, node, wanted, None, sample), label=f"{label} !")
     if name := undefined(found.url):
@@ -285,6 +299,57 @@ def _of_redirects(at: Context) -> list[Route]:
         sample = _sample(args[0]) if pattern else _below(args[0])
         made.append(_answered(at, node, all_of(at.guard, own), status_of(node), sample))
     return made
+
+
+# What no ProxyPass took may still be handed on, by a rule with [P] in a section or by a handler.
+
+_FILE = Undecided("the file of the path", "it depends on the file that the path is mapped to, and so on the server")
+_HANDED_ON = re.compile(r"proxy:((?:unix:[^|]*\|)?(?:https?|wss?)://.*)", re.IGNORECASE)
+
+
+def _of_files(section: Section, at: Context, outer: Condition) -> Iterator[Route]:
+    if section.kind == "proxy":
+        return
+    inside = all_of(outer, section.when)
+    rules = rewriting(section.nodes, at.parsed)
+    for rule in rules.rules if rules.on else ():
+        if rule.proxied:
+            met = all_of(at.guard, inside, rewrite.met(rewrite.Scope(rule, _FILE, at.root)))
+            yield _proxied_rule(rule, at, met, section)
+    for node in section.nodes:
+        found = _HANDED_ON.match(node.first) if node.name == "sethandler" else None
+        if found:
+            yield _handed_on(node, found[1], at, all_of(at.guard, inside, _FILE), section)
+    for inner in section.inner:
+        yield from _of_files(inner, at, inside)
+
+
+def _handed_on(node: Node, url: str, at: Context, match: Condition, section: Section) -> Route:
+    out = Out(
+        node=node,
+        label=_named(section, node),
+        match=match,
+        url=url,
+        host=host_of(url),
+        path=_FILE,
+        query=at.query,
+        base=None,
+        sample=_place_of(section),
+        first=[],
+        section=section,
+    )
+    return leading(out, at)
+
+
+def _named(section: Section, node: Node) -> str:
+    return f"<{section.node.written} {section.node.text}> {described(node)}"
+
+
+def _place_of(section: Section) -> str:
+    """A path that lies in a section."""
+    if section.kind != "location":
+        return "/"
+    return _sample(section.path) if section.pattern else _below(re.sub(r"[*?]", "x", section.path))
 
 
 def _local(at: Context) -> Route:

@@ -1,7 +1,7 @@
 """The servers of a config: the main one and its virtual hosts, with their sections, and how a request finds one."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from wsprobe.lb._apache_grammar import Node, Parsed, undefined
 from wsprobe.lb._apache_sections import Places, Section, split
@@ -139,6 +139,8 @@ def _fill(server: Server, body: tuple[Node, ...], parsed: Parsed) -> None:
     for node in body:
         if node.name == "proxy" and node.body is not None:
             _proxy(server, node, parsed)
+        elif node.name == "balancermember" and len(node.args) > 1:
+            _add_members(server, node.first, [(node, node.args[1:])], {}, node.place)
         elif node.name in PASSES:
             _define(server, node, None, parsed)
         elif node.name.startswith("location"):
@@ -162,16 +164,21 @@ def _proxy(server: Server, node: Node, parsed: Parsed) -> None:
         return
     given = settings(word for each in node.inside("proxyset") for word in each.args) | settings(words)
     if url.lower().startswith("balancer://"):
-        members = tuple(
-            Worker(url=each.first, settings=settings(each.args[1:]), place=each.place)
-            for each in node.inside("balancermember")
-            if each.args
-        )
-        name = url.partition("://")[2].partition("/")[0].lower()
-        server.balancers[name] = Worker(url=url, settings=given, place=node.place, members=members)
+        members = [(each, each.args) for each in node.inside("balancermember") if each.args]
+        _add_members(server, url, members, given, node.place)
     elif given:
         found = Pass(path="", pattern=False, url=url, settings=given, raw=False, node=node)
         server.workers.define(found, parsed)
+
+
+def _add_members(
+    server: Server, url: str, lines: list[tuple[Node, tuple[str, ...]]], given: dict[str, str], place: Line
+) -> None:
+    """The members of a balancer, behind those that it has already."""
+    name = url.partition("://")[2].partition("/")[0].lower()
+    before = server.balancers.get(name, Worker(url=url, settings={}, place=place))
+    more = [Worker(url=words[0], settings=settings(words[1:]), place=node.place) for node, words in lines]
+    server.balancers[name] = replace(before, settings=before.settings | given, members=(*before.members, *more))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -82,6 +82,7 @@ def way_out(at: Context, layers: Layers, choice: proxy.Choice, scheme: str, host
     handler = handled(scheme, at.parsed, fallback=not fallback or fallback.first.lower() != "off")
     worker = choice[-1][1]
     kept = proxy.over(choice, lambda each: ALWAYS if each and each.reused else NEVER)
+    old, sometimes_old = _old_protocol(layers, at)
     peer: Value = Of(Subject.PEER)
     if remote := server.last("remoteipheader"):
         peer = Undecided(remote.text, "RemoteIPHeader takes it from a header that it trusts")
@@ -100,7 +101,8 @@ def way_out(at: Context, layers: Layers, choice: proxy.Choice, scheme: str, host
         forwarded=switch(layers, "proxyaddheaders", on=True),
         tls_engine=switch(layers, "sslproxyengine", on=False),
         kept_alive=all_of(kept, Not(Test(env("proxy-nokeepalive"), How.EXISTS))),
-        old_protocol=next((node.place for _, nodes in layers for node in nodes if _forces_old(node)), None),
+        old_protocol=old,
+        sometimes_old=sometimes_old,
         peer=peer,
     )
 
@@ -111,8 +113,17 @@ def _place(layers: Layers, name: str) -> Line | None:
     return found[-1] if found else None
 
 
-def _forces_old(node: Node) -> bool:
-    return node.name == "setenv" and node.first == "force-proxy-request-1.0"
+_OLD = "force-proxy-request-1.0"
+_SET_OLD = {"setenv", "setenvif", "setenvifnocase", "setenvifexpr", "browsermatch", "browsermatchnocase"}
+
+
+def _old_protocol(layers: Layers, at: Context) -> tuple[Line | None, Line | None]:
+    """The line that has the upstream spoken to in HTTP/1.0: for all requests, or for some."""
+    everywhere = [(ALWAYS, node) for node in at.server.all(*_SET_OLD - {"setenv"})]
+    inside = [(when, node) for when, nodes in layers for node in nodes if node.name in _SET_OLD]
+    found = [each for each in (*everywhere, *inside) if any(arg.partition("=")[0] == _OLD for arg in each[1].args)]
+    always = next((node.place for when, node in found if when == ALWAYS and node.name == "setenv"), None)
+    return always, found[0][1].place if found and not always else None
 
 
 def _server_name(at: Context) -> Value:

@@ -177,6 +177,10 @@ class Pass:
         return self.url == "!"
 
 
+_WILD = re.compile(r"[*?]|\\.|\[.*\]", re.DOTALL)
+"""What Apache takes for a wildcard, also where it is one of a regular expression (apr_fnmatch_test)."""
+
+
 def proxy_pass(node: Node, path: str | None) -> Pass | None:
     """What a ProxyPass says; `path` is that of the section that it stands in."""
     args = [arg for arg in node.args if arg.lower() not in {"nocanon", "interpolate", "noquery"}]
@@ -184,7 +188,8 @@ def proxy_pass(node: Node, path: str | None) -> Pass | None:
     if path is None and args and args[0] == "~":
         pattern, args = True, args[1:]
     if path is not None:
-        args = [path, *args]
+        # Of a section that may have a wildcard in its path, the whole path of the request is put behind the URL.
+        args = ["" if not pattern and _WILD.search(path) else path, *args]
     if len(args) < 2:
         return None
     raw = any(arg.lower() == "nocanon" for arg in node.args)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from wsprobe.frozen import dataclass
 from wsprobe.lb._haproxy_calls import calls_of
-from wsprobe.lb._haproxy_converters import Sample
+from wsprobe.lb._haproxy_converters import Sample, as_number
 from wsprobe.lb._haproxy_samples import Scope, fetched, is_fetch, sample
 from wsprobe.lb._haproxy_words import Word
 from wsprobe.lb.expressions import (
@@ -125,27 +125,21 @@ def _flags(words: Sequence[Word]) -> _Flags:
     return flags
 
 
-def _tested(found: Sample, method: str, flags: _Flags) -> Condition:  # noqa: PLR0911  one branch a match
+def _tested(found: Sample, method: str, flags: _Flags) -> Condition:
     patterns = tuple(str(word) for word in flags.patterns)
     value = found.each
     if method == "found":
         return Test(value, How.EXISTS)
-    if found.truth is not None and method in {"bool", "int"}:
-        return _boolean(found.truth, patterns)
-    if method == "bool":
-        return Not(Test(value, How.EQUALS, ("0", "false", "")))
+    if method == "bool":  # HAProxy ignores the patterns: `ssl_fc 0` asks for TLS
+        return found.truth or Test(as_number(found).each, How.REGEX, ("[1-9]",))
     if not patterns:
         return NEVER
     if method in {"int", "len"}:
-        return Test(Length(value) if method == "len" else value, How.BETWEEN, tuple(_ranges(patterns)))
+        measured = Length(value) if method == "len" else as_number(found).each
+        return Test(measured, How.BETWEEN, tuple(_ranges(patterns)))
     if method == "ip":
         return _network(value, patterns)
     return _text(value, method, patterns, ignore_case=flags.ignore_case)
-
-
-def _boolean(truth: Condition, patterns: tuple[str, ...]) -> Condition:
-    wanted = {pattern.lower() in {"1", "true", "yes", "on"} for pattern in patterns} or {True}
-    return ALWAYS if len(wanted) > 1 else truth if True in wanted else Not(truth)
 
 
 def _ranges(patterns: tuple[str, ...]) -> Iterator[str]:

@@ -61,18 +61,61 @@ def _cut(value: Value, arguments: list[str], *, words: bool) -> Value:
         return Undecided("field", "more than one field is taken")
     if not arguments[1]:
         raise ValueError("no separators: HAProxy does not start with that")
-    return Piece(value, arguments[1], int(arguments[0]), skip_empty=words)
+    return Piece(value, arguments[1], int(arguments[0]), skip_empty=words, or_empty=words)
 
 
 def _concat(value: Value, arguments: list[str]) -> Value:
     start, name, end = (*arguments, "", "", "")[:3]
     middle: Value = Of(Subject.VARIABLE, name) if name else Text("")
-    return Join((value, Text(start), middle, Text(end)))
+    return Cases(((Test(value, How.EXISTS), Join((value, Text(start), middle, Text(end)))),))
 
 
-def _iif(value: Value, arguments: list[str]) -> Value:
-    return Cases(((Test(value, How.EQUALS, ("1",)), Text(arguments[0])),), Text(arguments[1]))
+def as_number(before: Sample) -> Sample:
+    """A text as the number that it begins with, 0 where it begins with none; an empty one is no number."""
+    if before.kind in {"int", "bool"}:
+        return before
 
+    def of(value: Value) -> Value:
+        padded = Substituted(value, r"(?s)^(?=.)(?:\+|(-))?(\d*).*$", r"\g<1>0\2")
+        return Substituted(padded, r"^(-?)0+(?=\d)", r"\1")
+
+    return Sample(of(before.single), of(before.each), "int")
+
+
+def _either(before: Sample, true: str, false: str, kind: str = "str") -> Sample:
+    """One of two texts by whether it is true; what is missing stays missing."""
+    number = as_number(before)
+
+    def of(value: Value) -> Value:
+        zero, other = Test(value, How.EQUALS, ("0", "-0")), Test(value, How.REGEX, (".",))
+        return Cases(((zero, Text(false)), (other, Text(true))))
+
+    return Sample(of(number.single), of(number.each), kind)
+
+
+def _length(before: Sample, _: list[str]) -> Sample:
+    return Sample(Length(before.single), Length(before.each), "int")
+
+
+def _bool(before: Sample, _: list[str]) -> Sample:
+    return before if before.truth is not None else _either(before, "1", "0", "bool")
+
+
+def _not(before: Sample, _: list[str]) -> Sample:
+    return truth(Not(before.truth)) if before.truth is not None else _either(before, "0", "1", "bool")
+
+
+def _iif(before: Sample, arguments: list[str]) -> Sample:
+    return _either(before, arguments[0], arguments[1])
+
+
+_OF_TYPES: dict[str, Callable[[Sample, list[str]], Sample]] = {
+    "length": _length,
+    "bool": _bool,
+    "not": _not,
+    "iif": _iif,
+}
+"""Converters that look at more than a text, or make something else of it."""
 
 _CONVERTERS: dict[str, Convert] = {
     "lower": lambda value, _: Cased(value),
@@ -81,7 +124,6 @@ _CONVERTERS: dict[str, Convert] = {
     "field": lambda value, arguments: _cut(value, arguments, words=False),
     "word": lambda value, arguments: _cut(value, arguments, words=True),
     "concat": _concat,
-    "iif": _iif,
     "ltrim": lambda value, arguments: Substituted(value, f"^[{re.escape(arguments[0])}]+", ""),
     "rtrim": lambda value, arguments: Substituted(value, f"[{re.escape(arguments[0])}]+$", ""),
     "host_only": lambda value, _: Cased(Substituted(value, r"(?<=[^:]):\d*$|(?<=\]):\d*$", "")),
@@ -89,14 +131,12 @@ _CONVERTERS: dict[str, Convert] = {
 
 
 def converted(before: Sample, name: str, arguments: list[str]) -> Sample:
-    if name == "length":
-        return Sample(Length(before.single), Length(before.each), "int")
-    if name in {"not", "bool"} and before.truth is not None:
-        return truth(Not(before.truth) if name == "not" else before.truth)
-    convert = _CONVERTERS.get(name)
-    if convert is None:
-        return undecided(name, f"the converter {name} is not followed")
     try:
+        if name in _OF_TYPES:
+            return _OF_TYPES[name](before, arguments)
+        convert = _CONVERTERS.get(name)
+        if convert is None:
+            return undecided(name, f"the converter {name} is not followed")
         return Sample(convert(before.single, arguments), convert(before.each, arguments))
     except (ValueError, IndexError):
         return undecided(name, f"the arguments of the converter {name} are not understood")

@@ -122,7 +122,7 @@ def _set_environment(directive: Directive, parsed: Parsed, environment: dict[str
 
 # Templates: markers that no HAProxy configuration has outside of quotes.
 
-_TEMPLATE = re.compile(r"\{\{|\{%(?:[-+ ]|$)|<%|@@\w+@@|__[A-Z][A-Z0-9_]*__")
+_TEMPLATE = re.compile(r"\{\{|\{%(?:[-+ ]|$)|<%(?:[-=\s]|$)|@@\w+@@|__[A-Z][A-Z0-9_]*__")
 _HOLE = re.compile(r"^<[A-Za-z][\w .-]*>(:\d+)?$|^%[A-Z][A-Z0-9_]+%(:\d+)?$")
 
 

@@ -100,7 +100,7 @@ def _piece(value: Piece, text: str) -> str | None:
     if value.skip_empty:
         parts = [part for part in parts if part]
     at = value.number - 1 if value.number > 0 else len(parts) + value.number
-    return parts[at] if 0 <= at < len(parts) else None
+    return parts[at] if 0 <= at < len(parts) else "" if value.or_empty else None
 
 
 _MAX_TEXT = 1 << 20

@@ -157,8 +157,8 @@ class Written:
 class Piece:
     """The part of that number where separators (each character is one) divide a value; negative counts from the end.
 
-    `skip_empty` leaves out parts without text; the part is missing where there are fewer. With `quotes`, the separator
-    is a comma, and one between quotes does not divide.
+    `skip_empty` leaves out parts without text; where there are fewer the part is missing, or with `or_empty` the empty
+    text. With `quotes`, the separator is a comma, and one between quotes does not divide.
     """
 
     value: "Value"
@@ -166,6 +166,7 @@ class Piece:
     number: int
     skip_empty: bool = False
     quotes: bool = False
+    or_empty: bool = False
 
 
 @dataclass(frozen=True, slots=True)

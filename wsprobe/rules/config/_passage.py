@@ -128,6 +128,8 @@ class Passage:
         if self.route.match == NEVER:
             return True  # another route hands it over
         taken = self.taken_by
+        if taken.route is None and taken.reached is None and self.entered:
+            return holds(self.route.match, self.entered) is not False
         return taken.route is None or (taken.route == self.route.label and taken.request == self.prediction.request)
 
     @property

@@ -138,8 +138,23 @@ def _dropped(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
         fix = "Delete the line, or limit it to requests without Upgrade."
     else:
         said = f"Upgrade is not passed on, so the upstream sees a plain request ({intent.why})."
-        fix = _FIX.get(passage.config.kind, "")
+        fix = _fix(passage)
     yield RULE.finding(passage, said, severity=_severity(intent), place=place, header="Upgrade", fix=fix)
+
+
+def _fix(passage: Passage) -> str:
+    """The fix text of the proxy; of Apache's by what leads to the upstream."""
+    text = passage.route.place.text
+    if passage.config.kind == "apache" and "balancer://" in text:
+        return (
+            "Append `upgrade=websocket` to each BalancerMember line of the balancer (httpd 2.4.47 or later); ProxyPass "
+            "does not take it for one."
+        )
+    if passage.config.kind == "apache" and text.lower().startswith("rewriterule"):
+        return (
+            "Write `ws://` instead of `http://` in the rule (before httpd 2.4.47 mod_proxy_wstunnel has to be loaded)."
+        )
+    return _FIX.get(passage.config.kind, "")
 
 
 def _http2(passage: Passage) -> bool:
