@@ -174,7 +174,8 @@ def _upstream(route: Route) -> str:
     if route.upstream is None:
         return ""
     scheme = "tls" if route.upstream.tls else ""
-    protocol = "as the client" if route.upstream.protocol == "client" else route.upstream.protocol
+    said = {"client": "as the client", "unknown": "protocol unknown"}
+    protocol = said.get(route.upstream.protocol, route.upstream.protocol)
     addresses = ", ".join(route.upstream.addresses)
     return f"{addresses or 'an upstream'} ({', '.join(filter(None, (protocol, scheme)))})"
 

@@ -454,6 +454,41 @@ def test_a_route_that_asks_for_an_unknown_requirement_refuses_all() -> None:
     assert (found.reached, found.status) == (False, 403)
 
 
+def test_a_token_that_is_only_looked_at_lets_all_pass_and_what_becomes_of_it_is_open() -> None:
+    text = bootstrap(
+        filter=filter_(
+            "jwt_authn",
+            "JwtAuthentication",
+            JWT.replace("provider_name: p", "extract_only_without_validation: {}") % "",
+        )
+    )
+    found = asked(text, BEARER)
+    assert found.reached
+    assert {"authorization", "x-jwt-signature-verified"} <= {unknown.what for unknown in found.unknown}
+
+
+@pytest.mark.parametrize(("more", "open_"), [("", False), (", overwrite: true", True)])
+def test_a_credential_of_envoys_own_replaces_the_clients_where_it_says_so(more: str, open_: bool) -> None:  # noqa: FBT001
+    kind = f"{FILTERS}.credential_injector.v3.CredentialInjector"
+    settings = f"{{'@type': {kind}, credential: {{typed_config: {{header: X-Api-Key}}}}{more}}}"
+    text = bootstrap(filter=f"- {{name: envoy.filters.http.credential_injector, typed_config: {settings}}}")
+    assert ("x-api-key" in {unknown.what for unknown in asked(text, ("X-Api-Key", "k")).unknown}) is open_
+
+
+@pytest.mark.parametrize(
+    ("mutation", "target", "open_"),
+    [
+        ("remove: token", "/ws", False),
+        ("remove: token", "/ws?token=x", True),
+        ("append: {record: {key: edge, value: '1'}}", "/ws", True),
+    ],
+)
+def test_a_query_that_a_filter_edits_is_open(mutation: str, target: str, open_: bool) -> None:  # noqa: FBT001
+    body = f"mutations: {{query_parameter_mutations: [{{{mutation}}}]}}"
+    found = asked(bootstrap(filter=filter_("header_mutation", "HeaderMutation", body)), target=target)
+    assert ("the request target" in {unknown.what for unknown in found.unknown}) is open_
+
+
 def test_what_an_authorization_service_returns_is_unknown_and_named() -> None:
     body = (
         "http_service: {authorization_response: "

@@ -150,14 +150,25 @@ def matches(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @st.composite
+def weighted(draw: st.DrawFn) -> dict[str, Any]:
+    """The only cluster of those that are drawn by weight."""
+    named = {"cluster_header": "x-a"} if draw(st.integers(0, 3)) == 0 else {"name": "app"}
+    made: dict[str, Any] = {**named, "weight": 1} | draw(mutations(1))
+    if draw(st.booleans()):
+        made["host_rewrite_literal"] = "canary.example"
+    if draw(st.booleans()):
+        made["typed_per_filter_config"] = {"jwt": draw(st.sampled_from(_OF_JWT))}
+    return made
+
+
+@st.composite
 def route_actions(draw: st.DrawFn, match: dict[str, Any]) -> dict[str, Any]:
     made: dict[str, Any] = {}
     where = draw(st.integers(0, 9))
     if where == 0:
         made["cluster_header"] = "x-a"
     elif where == 1:
-        weighted = {"name": "app", "weight": 1} | draw(mutations(1))
-        made["weighted_clusters"] = {"clusters": [weighted]}
+        made["weighted_clusters"] = {"clusters": [draw(weighted())]}
     else:
         made["cluster"] = draw(st.sampled_from(("app", "app", "app", "gone")))
     host = draw(st.integers(0, 9))
@@ -329,6 +340,9 @@ _FIXED: tuple[dict[str, Any], ...] = (
 )
 
 
+_OF_QUERY: tuple[dict[str, Any], ...] = ({"remove": "q"}, {"append": {"record": {"key": "edge", "value": "1"}}})
+
+
 @st.composite
 def header_mutations(draw: st.DrawFn) -> dict[str, Any]:
     mutation = st.one_of(
@@ -336,8 +350,10 @@ def header_mutations(draw: st.DrawFn) -> dict[str, Any]:
         st.builds(lambda added: {"append": {k: v for k, v in added.items() if k != "append"}}, additions()),
         st.builds(lambda part: {"remove_on_match": {"key_matcher": {"prefix": part}}}, st.sampled_from(("x-", "o"))),
     )
-    made = draw(st.lists(mutation, min_size=1, max_size=3))
-    return _filter("header_mutation", "HeaderMutation", mutations={"request_mutations": made})
+    made: dict[str, Any] = {"request_mutations": draw(st.lists(mutation, min_size=1, max_size=3))}
+    if draw(st.integers(0, 9)) == 0:
+        made["query_parameter_mutations"] = [draw(st.sampled_from(_OF_QUERY))]
+    return _filter("header_mutation", "HeaderMutation", mutations=made)
 
 
 @st.composite
@@ -382,6 +398,7 @@ def jwts(draw: st.DrawFn) -> dict[str, Any]:
             {"allow_missing": {}},
             {"allow_missing_or_failed": {}},
             {"requires_all": {"requirements": [one, one]}},
+            {"extract_only_without_validation": {}},
             {},
         )
     )
@@ -401,18 +418,43 @@ filters = st.one_of(jwts(), jwts(), header_mutations(), api_keys(), answers(), s
 
 
 @st.composite
+def detections(draw: st.DrawFn) -> dict[str, Any]:
+    """An extension that tells the address of the client."""
+    if draw(st.booleans()):
+        kind, message = "custom_header", "CustomHeaderConfig"
+        settings: dict[str, Any] = {"header_name": "X-Forwarded-For"}
+        if draw(st.booleans()):
+            settings["allow_extension_to_set_address_as_trusted"] = True
+        if draw(st.booleans()):
+            settings["reject_with_status"] = {"code": draw(st.sampled_from(("Unauthorized", "OK")))}
+    else:
+        kind, message = "xff", "XffConfig"
+        settings = {"xff_num_trusted_hops": draw(st.integers(0, 1)), "skip_xff_append": draw(st.booleans())}
+    package = "type.googleapis.com/envoy.extensions.http.original_ip_detection"
+    return {"name": kind, "typed_config": {"@type": f"{package}.{kind}.v3.{message}", **settings}}
+
+
+@st.composite
 def managers(draw: st.DrawFn) -> dict[str, Any]:
     """A connection manager."""
     made: dict[str, Any] = {"@type": f"{_TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager"}
     made["stat_prefix"] = "edge"
     for option in draw(st.lists(st.sampled_from(_OPTIONS), max_size=3)):
         made |= option
+    if draw(st.integers(0, 9)) == 0:
+        made |= {"use_remote_address": False, "xff_num_trusted_hops": 0, "append_x_forwarded_port": False}
+        made["original_ip_detection_extensions"] = [draw(detections())]
     if (enabled := draw(st.sampled_from((None, True, True, True, False)))) is not None:
         made["upgrade_configs"] = [{"upgrade_type": "websocket", "enabled": enabled}]
     made["route_config"] = draw(tables())
     router = _filter("router", "Router")
     if draw(st.integers(0, 9)) == 0:
         router["typed_config"]["suppress_envoy_headers"] = True
+    if draw(st.integers(0, 9)) == 0:
+        router["typed_config"]["upstream_http_filters"] = [
+            draw(header_mutations()),
+            _filter("upstream_codec", "UpstreamCodec"),
+        ]
     chosen = (
         draw(st.lists(filters, max_size=2, unique_by=lambda each: each["name"])) if draw(st.integers(0, 2)) == 0 else []
     )

@@ -3,13 +3,13 @@
 import re
 from collections.abc import Iterator
 
-from wsprobe.frozen import dataclass
-from wsprobe.lb._envoy_clusters import upstream
+from wsprobe.lb._envoy_clusters import UNKNOWN
 from wsprobe.lb._envoy_head import STILL, UPGRADE
 from wsprobe.lb._envoy_headers import Scope, formatted, guarded, mutations
 from wsprobe.lb._envoy_match import regex
-from wsprobe.lb._envoy_proto import Reading, flag, get, number, text, under, words
-from wsprobe.lb._envoy_timers import Cluster, answer_timeout
+from wsprobe.lb._envoy_proto import flag, get, number, text, words
+from wsprobe.lb._envoy_targets import Router, Target
+from wsprobe.lb._envoy_timers import answer_timeout
 from wsprobe.lb._yaml import Node
 from wsprobe.lb.expressions import (
     ALWAYS,
@@ -30,43 +30,19 @@ from wsprobe.lb.expressions import (
     has,
     header,
 )
-from wsprobe.lb.model import Answer, Edit, Method, Named, Op, Retarget, Step, Upstream
+from wsprobe.lb.model import Answer, Edit, Method, Named, Op, Opaque, Retarget, Step
 
 _ORIGINAL_HOST = (1, 35)  # the first that tells the upstream the host before it was rewritten
 _REDIRECTS = {"": 301, "MOVED_PERMANENTLY": 301, "FOUND": 302, "SEE_OTHER": 303}
 _REDIRECTS |= {"TEMPORARY_REDIRECT": 307, "PERMANENT_REDIRECT": 308}
-_NOT_FOUND = {"NOT_FOUND": 404, "INTERNAL_SERVER_ERROR": 500}
 _OWN = words(
     "x-envoy-upstream-rq-timeout-ms x-envoy-upstream-rq-per-try-timeout-ms x-envoy-upstream-rq-timeout-alt-response "
     "x-envoy-upstream-stream-duration-ms x-envoy-upstream-alt-stat-name x-envoy-retry-on x-envoy-retry-grpc-on "
     "x-envoy-max-retries x-envoy-retriable-status-codes x-envoy-retriable-header-names x-envoy-hedge-on-per-try-timeout"
 )
-_NO_NAME = Text("")
 _RAW_PATH = Of(Subject.RAW_PATH)
 _TARGET = Of(Subject.TARGET)
 _QUERY = Cases(((Test(Of(Subject.QUERY), How.EXISTS), Join((Text("?"), Of(Subject.QUERY)))),))
-
-
-@dataclass(frozen=True, slots=True)
-class Router:
-    """What the router of a connection manager knows: the clusters, and whether those are all that there will be."""
-
-    reading: Reading
-    clusters: dict[str, Cluster]
-    complete: bool
-    client: Value
-    suppressed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where an action leads: a cluster, or several of which one is drawn."""
-
-    cluster: Cluster | None
-    upstream: Upstream
-    steps: tuple[Step, ...] = ()
-    weighted: tuple[Node, ...] = ()
-    name: Value = _NO_NAME
 
 
 def answered(route: Node) -> Answer | None:
@@ -81,89 +57,22 @@ def answered(route: Node) -> Answer | None:
     return None
 
 
-_LISTED = frozenset({"", "STATIC", "STRICT_DNS", "LOGICAL_DNS"})
-"""Types of clusters whose endpoints stand in the config."""
-
-
-def target(action: Node, router: Router) -> Target:
-    """Where a route action leads."""
-    if weighted := get(action, "weighted_clusters"):
-        return _drawn(action, weighted, router)
-    if named := get(action, "cluster"):
-        return _one(named, named.text, action, router)
-    place = action.place
-    somewhere = Upstream(protocol="http/1.1", place=place)
-    if (name := get(action, "cluster_header")) is not None:
-        value = header(name.text.lower())
-        known: Condition = Test(value, How.EQUALS, tuple(router.clusters))
-        if not router.complete:
-            known = both(has(name.text), Undecided("", "clusters come from elsewhere while Envoy runs"))
-        missing = Answer(status=_missing(action), why="there is no such cluster", when=Not(known), place=name.place)
-        all_of = tuple(dict.fromkeys(address for each in router.clusters.values() for address in each.addresses))
-        return Target(None, Upstream(protocol="http/1.1", addresses=all_of, place=name.place), (missing,), name=value)
-    router.reading.skip(action, "what chooses the cluster is an extension", "cluster")
-    return Target(None, somewhere, name=Undecided("", "an extension chooses the cluster"))
-
-
-def _missing(action: Node) -> int:
-    return _NOT_FOUND.get(text(action, "cluster_not_found_response_code"), 503)
-
-
-def _one(named: Node, name: str, action: Node, router: Router) -> Target:
-    found = router.clusters.get(name)
-    if found:
-        nobody = not found.addresses and text(found.node, "type") in _LISTED and get(found.node, "cluster_type") is None
-        empty = Answer(status=503, why=f"the cluster {name} has no endpoint", place=named.place)
-        return Target(found, upstream(found), (empty,) if nobody else (), name=Text(name))
-    there = Upstream(protocol="http/1.1", place=named.place)
-    if not router.complete:
-        return Target(None, there, name=Text(name))
-    why = f"there is no cluster {name}"
-    return Target(None, there, (Answer(status=_missing(action), why=why, place=named.place),), name=Text(name))
-
-
-def _drawn(action: Node, weighted: Node, router: Router) -> Target:
-    """Clusters with weights: one is drawn for each request."""
-    entries = [each for each in under(weighted, "clusters") if number(each, "weight") != 0]
-    targets = [_one(each, text(each, "name"), action, router) for each in entries]
-    for each in entries:
-        if filters := get(each, "typed_per_filter_config"):
-            router.reading.skip(filters, "settings of filters for one of several clusters are not read")
-    if not targets:
-        return Target(None, Upstream(protocol="http/1.1", place=weighted.place))
-    which = Undecided("", f"one of {len(targets)} weighted clusters is drawn for each request")
-    sure = len(targets) == 1
-    first = next((one for one in targets if one.cluster), targets[0])
-    addresses = tuple(dict.fromkeys(address for one in targets for address in one.upstream.addresses))
-    place = first.upstream
-    merged = Upstream(
-        protocol=place.protocol,
-        tls=place.tls,
-        addresses=addresses,
-        place=place.place,
-        protocol_place=place.protocol_place,
-    )
-    lacking = [guarded(one.steps, ALWAYS if sure else which) for one in targets]
-    steps = tuple(step for each in lacking for step in each)
-    return Target(first.cluster, merged, steps, tuple(entries), first.name if sure else which)
-
-
 def steps(levels: list[Node], route: Node, to: Target, router: Router, *, specific_wins: bool) -> tuple[Step, ...]:
     """What the router does, in its order; `levels` are route, virtual host and route configuration."""
     action = get(route, "route")
     scope = Scope(router.client, text(route, "name"), to.name)
     ordered = [mutations(level, scope) for level in levels]
-    ordered.insert(0, _weighted(to.weighted, scope))
     if specific_wins:
         ordered.reverse()
     return (
         *to.steps,
         *_expected(action, router),
         *_attempts(levels),
+        *_weighted(to.weighted, scope),
+        *_weighted_host(to.weighted),
         *(step for each in ordered for step in each),
         *_host(action, to, router),
         *_path(action, get(route, "match"), scope, router),
-        *_protocol(to),
     )
 
 
@@ -177,6 +86,15 @@ def _weighted(entries: tuple[Node, ...], scope: Scope) -> list[Step]:
         return made[0] if made else []
     which = Undecided("", f"one of {len(entries)} weighted clusters is drawn for each request")
     return [step for each in made for step in guarded(each, which)]
+
+
+def _weighted_host(entries: tuple[Node, ...]) -> Iterator[Step]:
+    """The Host that the cluster that is drawn asks for; the upstream is not told the one before."""
+    literal = [found for each in entries if (found := get(each, "host_rewrite_literal"))]
+    if literal:
+        same = len({one.text for one in literal}) == 1 and len(literal) == len(entries)
+        value: Value = Text(literal[0].text) if same else Undecided("", "depends on the weighted cluster that is drawn")
+        yield Edit(op=Op.SET, which=Named(("host",)), value=value, place=literal[0].place)
 
 
 def _expected(action: Node | None, router: Router) -> Iterator[Step]:
@@ -243,7 +161,7 @@ def _host(action: Node | None, to: Target, router: Router) -> Iterator[Step]:
     yield Edit(op=Op.SET, which=Named(("host",)), value=value, when=when, place=place.place)
 
 
-def _new_host(action: Node | None, to: Target) -> tuple[Value | None, Condition, Node | None]:  # noqa: PLR0911  one a way
+def _new_host(action: Node | None, to: Target) -> tuple[Value | None, Condition, Node | None]:
     if found := get(action, "host_rewrite_literal"):
         return Text(found.text), ALWAYS, found
     if found := get(action, "host_rewrite_header"):
@@ -253,11 +171,6 @@ def _new_host(action: Node | None, to: Target) -> tuple[Value | None, Condition,
         return rewritten(found, _RAW_PATH), ALWAYS, found
     if found := get(action, "host_rewrite"):
         return Undecided("", "host_rewrite is a format that is not followed"), ALWAYS, found
-    literal = [found for each in to.weighted if (found := get(each, "host_rewrite_literal"))]
-    if literal:
-        same = len({one.text for one in literal}) == 1 and len(literal) == len(to.weighted)
-        drawn = Undecided("", "depends on the weighted cluster that is drawn")
-        return Text(literal[0].text) if same else drawn, ALWAYS, literal[0]
     if (found := get(action, "auto_host_rewrite")) and found.boolean:
         return _automatic(to, found)
     return None, ALWAYS, None
@@ -304,13 +217,20 @@ def _new_path(
     return None, None
 
 
-def _protocol(to: Target) -> Iterator[Step]:
-    """Over HTTP/2 an upgrade is a CONNECT of its own kind (RFC 8441)."""
+def sent(to: Target) -> Iterator[Step]:
+    """What becomes of an upgrade as it is sent: over HTTP/2 it is a CONNECT of its own kind (RFC 8441)."""
+    place = to.upstream.protocol_place
     if to.upstream.protocol in {"h2", "h2c"}:
-        place = to.upstream.protocol_place
         yield Method(value=Text("CONNECT"), when=UPGRADE, place=place)
         yield Edit(op=Op.REMOVE, which=Named(("connection", "upgrade")), when=UPGRADE, place=place)
         return
+    if to.upstream.protocol == UNKNOWN and to.asked:
+        open_ = Undecided("", "whether it is HTTP/2, where an upgrade is a CONNECT, depends on the upstream")
+        yield Method(value=open_, when=UPGRADE, place=place)
+        yield Edit(op=Op.REMOVE, which=Named(("connection", "upgrade")), when=both(UPGRADE, open_), place=place)
+    elif to.upstream.protocol == UNKNOWN:
+        why = "its cluster comes from elsewhere while Envoy runs; over HTTP/2 an upgrade would be a CONNECT"
+        yield Opaque(why=why, names=("the protocol of the upstream",), place=to.upstream.place)
     # Who takes Upgrade away leaves a request whose body has no end.
     open_ended = both(UPGRADE, Not(STILL), Not(has("content-length")))
     yield Edit(op=Op.SET, which=Named(("transfer-encoding",)), value=Text("chunked"), when=open_ended)

@@ -28,7 +28,7 @@ def ext_authz(it: Filter) -> Iterator[Step]:
         kind="ext_authz",
         header="Authorization",
         effect=Effect.REPLACES if replaces else Effect.READS,
-        passes=Undecided("", "another service decides"),
+        passes=Undecided("", "another service decides, and may name headers that Envoy then removes"),
         status=403,
         returns=exact,
         when=when,

@@ -7,6 +7,9 @@ from wsprobe.lb._envoy_timers import Cluster
 from wsprobe.lb._yaml import Node
 from wsprobe.lb.model import Upstream
 
+UNKNOWN = "unknown"
+"""What stands for a protocol that is settled with the upstream, or that a cluster from elsewhere tells."""
+
 _OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _CLUSTER = words(
     "name alt_stat_name type cluster_type eds_cluster_config connect_timeout per_connection_buffer_limit_bytes "
@@ -31,10 +34,6 @@ def cluster(node: Node, reading: Reading) -> Cluster:
     options = options.get(_OPTIONS) if options else None
     protocol, written, notes = _protocol(node, options)
     endpoints = list(_endpoints(node))
-    if filters := get(options, "http_filters"):
-        for each in filters.items():
-            if extension(each).kind != "upstream_codec":
-                reading.skip(each, "filters of a cluster are not read", text(each, "name"))
     return Cluster(
         name=text(node, "name"),
         node=node,
@@ -60,8 +59,8 @@ def _protocol(node: Node, options: Node | None) -> tuple[str, Node | None, tuple
         return "http/1.1", None, ()
     if get(options, "use_downstream_protocol_config") is not None:
         return "http/1.1", None, ("the upstream is spoken to in the client's version of HTTP",)
-    if get(options, "auto_config") is not None:
-        return "http/1.1", None, ("the upstream chooses between HTTP/1.1 and HTTP/2 (ALPN)",)
+    if (auto := get(options, "auto_config")) is not None:
+        return UNKNOWN, auto, ()
     return (("h2" if secure else "h2c"), old, ()) if old is not None else ("http/1.1", None, ())
 
 
@@ -89,6 +88,7 @@ def upstream(found: Cluster) -> Upstream:
     return Upstream(
         protocol=found.protocol,
         tls=found.tls,
+        extended=flag(found.protocol_node, "allow_connect"),
         addresses=found.addresses,
         place=found.node.place,
         protocol_place=found.protocol_node.place if found.protocol_node else None,

@@ -1,6 +1,7 @@
 """Envoy's HTTP filters: what each does to an upgrade on its way, in the order in which they stand."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from wsprobe.frozen import dataclass
 from wsprobe.lb import _envoy_auth as auth
@@ -11,8 +12,8 @@ from wsprobe.lb._envoy_headers import INLINE, Scope, formatted, guarded
 from wsprobe.lb._envoy_match import header_match, names
 from wsprobe.lb._envoy_proto import Extension, Reading, extension, flag, get, number, share, text, typed, under, words
 from wsprobe.lb._yaml import Node
-from wsprobe.lb.expressions import ALWAYS, Condition, How, Not, Or, Test, Text, Undecided, Value, both, has
-from wsprobe.lb.model import Answer, Edit, Like, Named, Op, Opaque, Stall, Step
+from wsprobe.lb.expressions import ALWAYS, Condition, How, Not, Of, Or, Subject, Test, Text, Undecided, Value, both, has
+from wsprobe.lb.model import Answer, Edit, Like, Named, Op, Opaque, Retarget, Stall, Step
 from wsprobe.parts import Line
 
 _SCRIPTS = {
@@ -28,8 +29,8 @@ _SIGNERS = {
     "aws_request_signing": "Envoy signs the request for AWS",
     "aws_lambda": "Envoy signs the request for AWS",
     "gcp_authn": "Envoy adds a token of Google Cloud's metadata server",
-    "credential_injector": "Envoy injects a credential of its own",
 }
+_SIGNED = ("x-amz-date", "x-amz-content-sha256", "x-amz-security-token")
 _ANSWERS_SOME = {
     "admission_control": (503, "the filter may refuse requests while the upstream fails"),
     "adaptive_concurrency": (503, "the filter may refuse requests while the upstream is slow"),
@@ -63,6 +64,11 @@ def steps(chain: Chain, levels: Iterable[Node]) -> tuple[Step, ...]:
         found += guarded(_chain(chain, filters, settings), when)
         own = both(own, Not(when))
     return (*found, *guarded(_chain(chain, chain.filters, settings), own))
+
+
+def inside(chain: Chain, nodes: Iterable[Node], levels: list[Node], scope: Scope) -> list[Step]:
+    """What filters do that stand behind the choice of a cluster."""
+    return list(_chain(replace(chain, scope=scope), nodes, levels))
 
 
 def _chain(chain: Chain, filters: Iterable[Node], levels: list[Node]) -> Iterator[Step]:
@@ -117,6 +123,8 @@ def _filter(it: Filter, levels: list[Node]) -> Iterator[Step]:
     elif it.kind in _SIGNERS:
         value = Undecided("", _SIGNERS[it.kind])
         yield Edit(op=Op.SET, which=Named(("authorization",)), value=value, place=place)
+        if it.kind.startswith("aws"):
+            yield Opaque(why=_SIGNERS[it.kind], names=_SIGNED, place=place)
     elif it.kind in _ANSWERS_SOME:
         status, why = _ANSWERS_SOME[it.kind]
         yield Answer(status=status, why=f"{it.kind} refuses the request", when=Undecided("", why), place=place)
@@ -142,8 +150,15 @@ def _header_mutation(it: Filter, levels: list[Node]) -> Iterator[Step]:
     for config in [*([it.config] if it.config else []), *inner]:
         for mutation in under(config, "mutations", "request_mutations"):
             yield from mutated(mutation, it.scope)
-        for parameter in under(config, "mutations", "query_parameter_mutations"):
-            it.reading.skip(parameter, "mutations of query parameters are not read")
+        if parameters := get(config, "mutations", "query_parameter_mutations"):
+            yield _requeried(parameters)
+
+
+def _requeried(mutations: Node) -> Retarget:
+    """Query parameters that are added or removed: the others are written anew, where there is a query at all."""
+    adds = any(get(each, "append") for each in mutations.items())
+    when = ALWAYS if adds else Test(Of(Subject.QUERY), How.EXISTS)
+    return Retarget(value=Undecided("", "Envoy writes the query anew"), when=when, place=mutations.place)
 
 
 def mutated(mutation: Node, scope: Scope) -> Iterator[Step]:
@@ -183,6 +198,21 @@ def _appended(option: Node, value: Value) -> Iterator[Step]:
         op, when = Op.SET, both(when, has(name))
     yield Edit(
         op=op, which=Named((name,)), value=value, separator=",", drop_empty=op is Op.APPEND, when=when, place=place
+    )
+
+
+def _injected(it: Filter) -> Iterator[Step]:
+    """A credential of Envoy's own, in the place of the client's only where it says so."""
+    config = it.override or it.config
+    name = text(config, "credential", "typed_config", "header").lower() or "authorization"
+    overwrite = get(config, "overwrite")
+    taken = overwrite is not None and overwrite.boolean is True
+    yield Edit(
+        op=Op.SET if taken else Op.DEFAULT,
+        which=Named((name,)),
+        value=Undecided("", "Envoy injects a credential of its own"),
+        when=ALWAYS if taken else Not(has(name)),
+        place=(overwrite if taken and overwrite else it.node).place,
     )
 
 
@@ -276,4 +306,5 @@ _FILTERS: dict[str, Callable[[Filter], Iterator[Step]]] = {
     "cdn_loop": _cdn_loop,
     "ip_tagging": _ip_tagging,
     "dynamic_forward_proxy": _dynamic_forward,
+    "credential_injector": _injected,
 }

@@ -2,37 +2,27 @@
 
 from collections.abc import Iterator
 
-from wsprobe.frozen import dataclass
 from wsprobe.lb import _envoy_head as head
 from wsprobe.lb._envoy_head import UPGRADE, upgrade_of
 from wsprobe.lb._envoy_headers import INLINE
-from wsprobe.lb._envoy_proto import Reading, flag, get, number, text, under, words
+from wsprobe.lb._envoy_proto import Reading, flag, get, number, words
+from wsprobe.lb._envoy_trust import Trust, appends, refusals, trust
 from wsprobe.lb._yaml import Node
 from wsprobe.lb.expressions import (
-    ALWAYS,
-    NEVER,
     Cases,
-    Condition,
     How,
-    Lines,
     Not,
     Of,
     OneOf,
-    Piece,
     Subject,
-    Substituted,
     Test,
     Text,
     Undecided,
     Value,
-    both,
     header,
 )
 from wsprobe.lb.model import Edit, Limit, Measure, Named, Op, Step
 
-_UNTRUSTED = (1, 33)  # before, private addresses were internal where nothing was configured
-_PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.1/32", "::1/128", "fd00::/8")
-_ADDRESSES = ("0.0.0.0/0", "::/0")
 _LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 _REMOVED_OUTSIDE = words(
@@ -46,43 +36,6 @@ _REMOVED_AT_EDGE = words(
     "x-envoy-decorator-operation x-envoy-downstream-service-cluster x-envoy-downstream-service-node "
     "x-envoy-original-path x-envoy-original-host"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Trust:
-    """Whom a connection manager believes: `client` is the address that it takes for the client's."""
-
-    client: Value
-    internal: Condition
-    edge: bool
-
-
-def trust(hcm: Node, version: tuple[int, int]) -> Trust:
-    """Whom a connection manager believes."""
-    hops = number(hcm, "xff_num_trusted_hops") or 0
-    edge = flag(hcm, "use_remote_address")
-    forwarded = Of(Subject.HEADER, "x-forwarded-for", original=True, lines=Lines.JOINED, separator=",")
-    place = hops if not edge else hops - 1
-    listed: Value = Substituted(Piece(forwarded, ",", -1 - place), r"\A\s+|\s+\Z", "", all=True)
-    peer = Of(Subject.PEER)
-    client: Value = peer
-    if not edge or hops:
-        client = Cases(((Test(listed, How.NETWORK, _ADDRESSES), listed),), peer)
-    networks = _networks(hcm, version)
-    if not networks:
-        return Trust(client, NEVER, edge)
-    single = Not(Test(forwarded, How.EXISTS)) if edge else Not(Test(forwarded, How.CONTAINS, (",",)))
-    known = ALWAYS if edge else Test(listed, How.NETWORK, _ADDRESSES)
-    return Trust(client, both(single, known, Test(client, How.NETWORK, networks)), edge)
-
-
-def _networks(hcm: Node, version: tuple[int, int]) -> tuple[str, ...]:
-    internal = get(hcm, "internal_address_config")
-    if internal is None:
-        return () if version >= _UNTRUSTED else _PRIVATE
-    return tuple(
-        f"{text(each, 'address_prefix')}/{number(each, 'prefix_len') or 0}" for each in under(internal, "cidr_ranges")
-    )
 
 
 def limits(hcm: Node) -> tuple[Limit, ...]:
@@ -107,6 +60,7 @@ def steps(hcm: Node, reading: Reading, internal_only: list[Node], scheme: Value)
         Edit(op=Op.JOIN, which=Named(tuple(sorted(INLINE))), separator=",", drop_empty=True),
         *head.steps(hcm),
         *_hop_by_hop(hcm),
+        *refusals(hcm),
         *_forwarded(hcm, scheme),
         *_sanitized(believed, internal_only),
         *_added(hcm, believed),
@@ -124,19 +78,13 @@ def _hop_by_hop(hcm: Node) -> Iterator[Step]:
 
 def _forwarded(hcm: Node, scheme: Value) -> Iterator[Step]:
     edge, hops = get(hcm, "use_remote_address"), number(hcm, "xff_num_trusted_hops") or 0
+    if (by := appends(hcm)) is not None:
+        own = Undecided("", "the client is on the same host: Envoy writes an address of its own")
+        local = Test(Of(Subject.PEER), How.NETWORK, _LOOPBACK)
+        peer = Cases(((local, own),), Of(Subject.PEER))
+        name = Named(("x-forwarded-for",))
+        yield Edit(op=Op.APPEND, which=name, value=peer, separator=",", drop_empty=True, place=by.place)
     if edge and edge.boolean:
-        if not flag(hcm, "skip_xff_append"):
-            own = Undecided("", "the client is on the same host: Envoy writes an address of its own")
-            local = Test(Of(Subject.PEER), How.NETWORK, _LOOPBACK)
-            peer = Cases(((local, own),), Of(Subject.PEER))
-            yield Edit(
-                op=Op.APPEND,
-                which=Named(("x-forwarded-for",)),
-                value=peer,
-                separator=",",
-                drop_empty=True,
-                place=edge.place,
-            )
         op = Op.DEFAULT if hops else Op.SET
         yield Edit(op=op, which=Named(("x-forwarded-proto",)), value=scheme, place=edge.place)
         if (port := get(hcm, "append_x_forwarded_port")) and port.boolean:

@@ -46,11 +46,15 @@ def _provider(node: Node) -> _Provider:
 
 @dataclass(frozen=True, slots=True)
 class _Required:
-    """What a requirement asks for: when it is met, whose tokens are read, and whether a bad one passes too."""
+    """What a requirement asks for: when it is met, whose tokens are read, and whether a bad one passes too.
+
+    `unverified` is its part that passes whatever a token says.
+    """
 
     passes: Condition
     providers: tuple[_Provider, ...]
     lenient: bool = False
+    unverified: Node | None = None
 
 
 _GOOD = Undecided("", "whether the token is good is not known here")
@@ -70,6 +74,8 @@ def _required(node: Node | None, providers: dict[str, _Provider]) -> _Required:
             return _together(inner, any_of=name == "requires_any")
     if get(node, "allow_missing_or_failed") is not None:
         return _Required(ALWAYS, every, lenient=True)
+    if (unverified := get(node, "extract_only_without_validation")) is not None:
+        return _Required(ALWAYS, every, lenient=True, unverified=unverified)
     if get(node, "allow_missing") is not None:
         return _Required(OneOf((missing, _GOOD)), every)
     return _Required(ALWAYS, ())
@@ -80,10 +86,11 @@ def _together(inner: list[_Required], *, any_of: bool) -> _Required:
     named = [one for one in inner if one.passes != ALWAYS and not _allows(one)]
     providers = tuple(dict.fromkeys(provider for one in named or inner for provider in one.providers))
     lenient = any(one.lenient for one in inner)
+    unverified = next((one.unverified for one in inner if one.unverified), None)
     if not any_of:
-        return _Required(both(*(one.passes for one in inner)), providers, lenient)
+        return _Required(both(*(one.passes for one in inner)), providers, lenient, unverified)
     if lenient:
-        return _Required(ALWAYS, providers, lenient)
+        return _Required(ALWAYS, providers, lenient, unverified)
     passes = tuple(one.passes for one in named)
     if len(named) < len(inner):
         passes += (Not(OneOf(tuple(provider.found for provider in providers))),)
@@ -148,6 +155,10 @@ def _jwt_rule(required: _Required, when: Condition) -> Iterator[Step]:
             claims = Undecided("", "the filter writes here what the token says")
             there = both(when, provider.found)
             yield Edit(op=Op.SET, which=Named((name.text.lower(),)), value=claims, when=there, place=name.place)
+    if required.unverified:
+        found = OneOf(tuple(provider.found for provider in required.providers))
+        verified = Named(("x-jwt-signature-verified",))
+        yield Edit(op=Op.SET, which=verified, value=maybe, when=both(when, found), place=required.unverified.place)
 
 
 def _forwarded(provider: _Provider) -> Iterator[Node]:

@@ -6,16 +6,18 @@ from wsprobe.frozen import dataclass
 from wsprobe.inspection import Timeout, Timer
 from wsprobe.lb import _envoy_filters as filters
 from wsprobe.lb import _envoy_hcm as hcm_
-from wsprobe.lb._envoy_actions import Router, suppresses
+from wsprobe.lb._envoy_actions import suppresses
 from wsprobe.lb._envoy_clusters import upstream
 from wsprobe.lb._envoy_files import Found, file_of, gather, included, named
 from wsprobe.lb._envoy_head import UPGRADE, upgrade_of
 from wsprobe.lb._envoy_headers import Scope
 from wsprobe.lb._envoy_proto import Extension, Reading, extension, flag, get, number, seconds, text, under, words
 from wsprobe.lb._envoy_routes import Manager, elsewhere, routes, unmatched
+from wsprobe.lb._envoy_targets import Router
 from wsprobe.lb._envoy_timers import Cluster
+from wsprobe.lb._envoy_trust import trust
 from wsprobe.lb._yaml import Node
-from wsprobe.lb.expressions import Of, Subject, Text, Value, both
+from wsprobe.lb.expressions import Of, Subject, Text, Undecided, Value, both
 from wsprobe.lb.model import Answer, Bind, Listener, Opaque, Route, Step, Upstream
 
 _LISTENER = words(
@@ -49,10 +51,9 @@ _TRACED = words(
 )
 _ROUTER = words(
     "dynamic_stats start_child_span upstream_log upstream_log_options suppress_envoy_headers "
-    "suppress_grpc_request_failure_code_stats"
+    "suppress_grpc_request_failure_code_stats upstream_http_filters"
 )
 _NOT_FOLLOWED = {
-    "original_ip_detection_extensions": "an extension tells the client's address",
     "scoped_routes": "which routes are used depends on the request, in a way that is not followed",
     "typed_header_validation_config": "an extension may refuse requests",
     "local_reply_config": "Envoy's own answers may get another status",
@@ -225,13 +226,16 @@ def _table(hcm: Node, shared: Shared) -> tuple[Node | None, Node | None, str]:
 def _manager(hcm: Node, shared: Shared, *, lone: bool = False) -> Manager:
     nodes = under(hcm, "http_filters")
     last = next((extension(each).config for each in reversed(nodes) if extension(each).kind == "router"), None)
-    client = hcm_.trust(hcm, shared.reading.version).client
+    client = trust(hcm, shared.reading.version).client
+    if isinstance(client, Undecided) and (found := get(hcm, "original_ip_detection_extensions")):
+        shared.reading.skip(found, client.why)
     router = Router(
         reading=shared.reading,
         clusters=shared.clusters,
         complete=shared.complete,
         client=client,
         suppressed=suppresses(last),
+        inner=tuple(under(last, "upstream_http_filters")),
     )
     listed = under(hcm, "upgrade_configs")
     upgrades = {text(each, "upgrade_type").lower(): flag(each, "enabled", default=True) for each in listed}

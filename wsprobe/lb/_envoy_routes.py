@@ -6,9 +6,10 @@ from wsprobe.frozen import dataclass
 from wsprobe.lb import _envoy_actions as actions
 from wsprobe.lb import _envoy_filters as filters
 from wsprobe.lb._envoy_head import UPGRADE, upgrade_of
-from wsprobe.lb._envoy_headers import Scope
+from wsprobe.lb._envoy_headers import Scope, guarded
 from wsprobe.lb._envoy_match import Domains, domain, domain_match, example, label, route_match, sample
 from wsprobe.lb._envoy_proto import Reading, flag, get, text, under, words
+from wsprobe.lb._envoy_targets import Router, Target, target
 from wsprobe.lb._envoy_timers import timeouts
 from wsprobe.lb._yaml import Node
 from wsprobe.lb.expressions import (
@@ -61,7 +62,7 @@ class Manager:
     hcm: Node
     upgrades: dict[str, bool]
     chain: filters.Chain
-    router: actions.Router
+    router: Router
 
     @property
     def reading(self) -> Reading:
@@ -142,13 +143,15 @@ def _route(route: Node, at: _Place, manager: Manager) -> Route:
     match, action = get(route, "match"), get(route, "route")
     reading.fields(action, _ACTION, "a route action")
     levels = [route, at.host, at.table]
-    before = (_refusal(manager, action), *filters.steps(manager.chain, levels))
     answer = actions.answered(route)
-    to = actions.target(action, manager.router) if action else None
+    to = target(action, manager.router) if action else None
+    before = (_refusal(manager, action), *_filtered(manager, levels, to))
     specific = flag(at.table, "most_specific_header_mutations_wins")
     rest: tuple[Step, ...] = (answer,) if answer else ()
     if to and not answer:
-        rest = actions.steps(levels, route, to, manager.router, specific_wins=specific)
+        inner = _inside(manager, levels, Scope(manager.router.client, text(route, "name"), to.name), to)
+        own = actions.steps(levels, route, to, manager.router, specific_wins=specific)
+        rest = (*own, *inner, *actions.sent(to))
     scope = Scope(manager.router.client, text(route, "name"))
     hosts = "" if at.domains in {("*",), ()} else f" ({', '.join(at.domains[:3])})"
     place = get(match, *_matched(match)) if match else None
@@ -164,6 +167,25 @@ def _route(route: Node, at: _Place, manager: Manager) -> Route:
         timeouts=timeouts(manager.hcm, action, to.cluster) if to and not answer else (),
         notes=to.cluster.notes if to and to.cluster else (),
     )
+
+
+def _filtered(manager: Manager, levels: list[Node], to: Target | None) -> tuple[Step, ...]:
+    """What the filters do; a cluster that is drawn may have settings for them, which count before those of a route."""
+    entries = [entry for entry in to.weighted if get(entry, "typed_per_filter_config")] if to else []
+    if to is None or not entries:
+        return filters.steps(manager.chain, levels)
+    if len(to.weighted) == 1:
+        return filters.steps(manager.chain, [*entries, *levels])
+    which = Undecided("", f"one of {len(to.weighted)} weighted clusters is drawn, and they set filters differently")
+    each = (filters.steps(manager.chain, [entry, *levels]) for entry in to.weighted)
+    return tuple(step for steps in each for step in guarded(steps, which))
+
+
+def _inside(manager: Manager, levels: list[Node], scope: Scope, to: Target) -> Iterator[Step]:
+    """What the filters of a cluster do, or else those that the router has for every cluster."""
+    for when, cluster in to.asked:
+        nodes = under(cluster.options, "http_filters") or manager.router.inner
+        yield from guarded(filters.inside(manager.chain, nodes, levels, scope), when)
 
 
 def _matched(match: Node) -> tuple[str, ...]:

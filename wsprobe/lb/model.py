@@ -269,11 +269,13 @@ class Limit:
 class Upstream:
     """Where a route leads.
 
-    `protocol` is http/1.0, http/1.1, h2 or h2c, client for the version of the client, or unknown.
+    `protocol` is http/1.0, http/1.1, h2 or h2c, client for the version of the client, or unknown. `extended` says that
+    the config is made for an upstream that takes upgrades over HTTP/2 (RFC 8441).
     """
 
     protocol: str
     tls: bool = False
+    extended: bool = False
     addresses: tuple[str, ...] = ()
     place: Line | None = None
     protocol_place: Line | None = None

@@ -168,6 +168,8 @@ class Passage:
             return Handling.HANGS
         if self.prediction.request is None:
             return Handling.ANSWERED if self.route.upstream is None else Handling.REFUSED
+        if self.prediction.request.start_line.startswith("CONNECT "):
+            return Handling.PASSED  # what HTTP/2 has in the place of Upgrade (RFC 8441)
         values = self.arrived("Upgrade")
         if values is None:
             return Handling.UNKNOWN

@@ -33,8 +33,9 @@ RULE = ConfigRule(
 _FIX = {
     "nginx": "Write `proxy_http_version 1.1;`.",
     "haproxy": "Write `ws h1` on the server line: upgrades then go out as HTTP/1.1.",
-    "envoy": "Lead the route to a cluster with `http_protocol_options: {}`, or set `http2_protocol_options: "
-    "{allow_connect: true}` where the upstream knows RFC 8441.",
+    "envoy": "Write `explicit_http_config: {http_protocol_options: {}}` into the options of the cluster, or lead the "
+    "route to a cluster that has it. Where the upstream knows RFC 8441, say so with `http2_protocol_options: "
+    "{allow_connect: true}`: Envoy sends the same either way.",
     "caddy": "Write http:// in place of h2c://, or `versions 1.1` in `transport http`.",
 }
 
@@ -42,7 +43,7 @@ _FIX = {
 def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
     """One where an upgrade would have to travel in HTTP/2."""
     upstream = passage.route.upstream
-    if intent.level < Level.LIKELY or upstream is None or upstream.protocol not in {"h2", "h2c"}:
+    if intent.level < Level.LIKELY or upstream is None or upstream.protocol not in {"h2", "h2c"} or upstream.extended:
         return
     yield RULE.finding(
         passage,
