@@ -8,47 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wsprobe.inspection import Prediction
+from tests.lb.traefik_configs import BEARER, asked, config, http, received
 from wsprobe.lb import reader, recognised
-from wsprobe.lb.model import Config, Effect, Gate
+from wsprobe.lb.model import Effect, Gate
 from wsprobe.lb.predict import predict
 from wsprobe.lb.request import upgrade
 from wsprobe.lb.source import Files, ReadError, from_text
-
-BEARER = ("Authorization", "Bearer x")
-
-
-def config(text: str, version: str | None = None) -> Config:
-    """What is read of a text."""
-    return reader("traefik").read(from_text(text), version)
-
-
-def http(middlewares: str = "", *, router: str = "", service: str = "", more: str = "") -> str:
-    """A dynamic config with a router `r` for all paths, its middleware `m`, and its service `s`."""
-    used = ", middlewares: [m]" if middlewares else ""
-    lines = [
-        "http:",
-        "  routers:",
-        f"    r: {{rule: 'PathPrefix(`/`)', service: s{used}{router}}}",
-        more,
-        "  services:",
-        service or "    s: {loadBalancer: {servers: [{url: 'http://app:80'}]}}",
-        "  middlewares:" if middlewares else "",
-        f"    m: {middlewares}" if middlewares else "",
-    ]
-    return "\n".join(filter(None, lines)) + "\n"
-
-
-def asked(text: str, target: str = "/ws", host: str = "app.example.com", *headers: tuple[str, str]) -> Prediction:
-    """What becomes of an upgrade."""
-    return predict(config(text), upgrade(target, host, headers))
-
-
-def received(prediction: Prediction) -> dict[str, str]:
-    """The headers that the upstream gets."""
-    assert prediction.request
-    return dict(prediction.request.headers)
-
 
 # Middlewares.
 
@@ -340,17 +305,6 @@ def test_timers_are_told_and_none_of_them_ends_a_websocket() -> None:
     assert (read.seconds, read.applies, read.place and read.place.line) == (90, False, 6)
     assert timers["respondingTimeouts.idleTimeout"].seconds == 180
     assert [name for name, timer in timers.items() if timer.applies] == ["dialTimeout", "responseHeaderTimeout"]
-
-
-def test_servers_are_told_with_their_scheme_and_host() -> None:
-    service = (
-        "    s: {loadBalancer: {passHostHeader: false, servers: [{url: 'https://one:8443'}, {url: 'https://two'}]}}"
-    )
-    text = http(service=service)
-    upstream = config(text).listeners[0].routes[0].upstream
-    assert upstream
-    assert (upstream.tls, upstream.addresses) == (True, ("one:8443", "two"))
-    assert "Host" in {each.what for each in asked(text).unknown}
 
 
 # Compose files.

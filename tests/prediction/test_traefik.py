@@ -186,7 +186,9 @@ def _configs(draw: st.DrawFn) -> Config:
             "rule": rule,
             "middlewares": used,
             "service": draw(
-                st.sampled_from(("app", "app", "app", "named", "based", "weighted", "none", "noop@internal"))
+                st.sampled_from(
+                    ("app", "app", "app", "named", "based", "weighted", "none", "called", "idle", "noop@internal")
+                )
             ),
             "priority": draw(st.sampled_from((100 + number, 1000 - number))),
             **(v2 if draw(st.booleans()) else {}),
@@ -198,6 +200,8 @@ def _configs(draw: st.DrawFn) -> Config:
         "based": {"loadBalancer": {"servers": [{"url": "http://@UPSTREAM@/base/", "preservePath": True}]}},
         "weighted": {"weighted": {"services": [{"name": "named", "weight": 0}, {"name": "app@file", "weight": 2}]}},
         "none": {"loadBalancer": {"servers": []}},
+        "called": {"loadBalancer": {"servers": [{"url": "ws://@UPSTREAM@"}]}},
+        "idle": {"loadBalancer": {"strategy": "hrw", "servers": [{"url": "http://@UPSTREAM@", "weight": 0}]}},
     }
     http = {"routers": {**routers, "ready": ready}, "services": services, "middlewares": middlewares}
     return draw(_entries), {"http": http}, draw(st.sampled_from(("yaml", "json", "toml")))

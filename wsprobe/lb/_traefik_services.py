@@ -1,8 +1,7 @@
 """Traefik's services: which servers a router leads to, how they are spoken to, and which timers there are."""
 
 from collections.abc import Iterator
-from dataclasses import field
-from urllib.parse import urlsplit
+from dataclasses import field, replace
 
 from wsprobe.frozen import dataclass
 from wsprobe.inspection import Timeout, Timer
@@ -12,6 +11,7 @@ from wsprobe.lb._traefik_middlewares import Scope, qualified
 from wsprobe.lb._traefik_proxy import ESCAPED_PATH, Entry, with_query
 from wsprobe.lb._traefik_sending import leaving
 from wsprobe.lb._traefik_tree import Setting
+from wsprobe.lb._traefik_url import Url, UrlError, parsed
 from wsprobe.lb.expressions import ALWAYS, Join, Or, Substituted, Text, Undecided, Value
 from wsprobe.lb.model import Answer, Retarget, Step, Upstream
 from wsprobe.parts import Line
@@ -31,6 +31,7 @@ _BALANCER = (
     "strategy",
 )
 _GROUPS = {"weighted": "services", "highestRandomWeight": "services", "mirroring": "mirrors", "failover": ""}
+_STRATEGIES = frozenset({"", "wrr", "p2c", "hrw", "leasttime"})
 _FORWARDING = ("dialTimeout", "responseHeaderTimeout", "idleConnTimeout", "readIdleTimeout", "pingTimeout")
 
 
@@ -42,6 +43,7 @@ class Server:
     scheme: str
     place: Line
     path: str = ""
+    spoken: bool = True
     host: Value
     passes: bool
     passes_place: Line
@@ -73,7 +75,8 @@ class _Resolving:
     target: Target
     seen: set[str] = field(default_factory=set)
 
-    def add(self, named: Setting, provider: str, above: tuple[str, ...]) -> None:
+    def add(self, named: Setting, provider: str, above: tuple[str, ...], watcher: str = "") -> None:
+        """Follows one service; `watcher` is the one above that needs to be told whether it is healthy."""
         name = qualified(named.text or "", provider)
         if named.unsure:
             self.target.unsure = f"the service is not known: {named.unsure}"
@@ -84,35 +87,58 @@ class _Resolving:
             _internal(name, named, self.chain)
             return
         found = self.scope.services.get(name)
+        if found and watcher and not any(kind.get("healthCheck") for kind in found.fields.values()):
+            raise DisabledError(f"{watcher} needs a healthCheck of the service {name}, which has none", named.place)
         if name in self.seen:
             return
         self.seen.add(name)
         if found:
-            self._service(found, name, above)
+            self._service(found, name, above, watcher)
         elif self.scope.missing(name):
             raise DisabledError(f"the service {name} does not exist", named.place)
         else:
             self.target.unsure = f"the service {name} is defined elsewhere"
 
-    def _service(self, found: Setting, name: str, above: tuple[str, ...]) -> None:
+    def _service(self, found: Setting, name: str, above: tuple[str, ...], watcher: str) -> None:
         balancer = found.get("loadBalancer")
         if balancer is not None:
             self._balancer(balancer, name)
             return
-        for kind, children in _GROUPS.items():
-            group = found.get(kind)
-            if group is None:
-                continue
-            for child in _children(group, kind, children, self.chain):
-                self.add(child, name.rpartition("@")[2], (*above, name))
-            return
-        raise DisabledError(f"the service {name} has no servers", found.place)
+        kind = next((kind for kind in _GROUPS if found.get(kind)), "")
+        group = found.get(kind)
+        if group is None:
+            raise DisabledError(f"the service {name} has no servers", found.place)
+        self._group(kind, group, name, above, watcher)
+
+    def _group(self, kind: str, group: Setting, name: str, above: tuple[str, ...], watcher: str) -> None:
+        taken, others = _children(group, kind, _GROUPS[kind], self.chain)
+        provider = name.rpartition("@")[2]
+        checked = group.get("healthCheck") is not None
+        # A mirroring is as healthy as its service, and asks it only when it is asked. A failover that does not go by
+        # the statuses of answers has to be told when its service is down.
+        asks = {"mirroring": bool(watcher), "failover": checked or not group.get("errors")}.get(kind, checked)
+        for child in taken:
+            self.add(child, provider, (*above, name), name if asks else "")
+        aside = replace(self, chain=Chain(), target=Target(), seen=set())
+        for child in others:
+            aside.add(child, provider, (*above, name), name if checked and kind != "mirroring" else "")
+        if not taken:
+            self._none_left(name, group)
+
+    def _none_left(self, name: str, place: Setting) -> None:
+        why = f"the service {name} has no servers"
+        self.chain.steps.append(Answer(status=503, why=why, place=place.place))
 
     def _balancer(self, balancer: Setting, name: str) -> None:
         self.chain.unknown_fields(balancer, _BALANCER)
         self.target.place = balancer.place
         transport = _transport(balancer, name, self.scope)
+        strategy = balancer.get("strategy")
+        if strategy and not strategy.unsure and strategy.text not in _STRATEGIES:
+            raise DisabledError(f"{strategy.text} is no strategy of Traefik's", strategy.place)
         servers = balancer.words("servers")
+        if balancer.word("strategy") != "p2c":  # which knows no weights
+            servers = _weighed(servers)
         for each in servers:
             url = each.get("url")
             if url is None or url.unsure:
@@ -120,41 +146,62 @@ class _Resolving:
             if url:
                 self.target.servers.append(_server(each, url, balancer, transport))
         if not servers:
-            why = f"the service {name} has no servers"
-            self.chain.steps.append(Answer(status=503, why=why, place=balancer.place))
+            self._none_left(name, balancer)
 
 
 def _server(each: Setting, url: Setting, balancer: Setting, transport: Setting | None) -> Server:
-    try:
-        parts = urlsplit(url.text or "")
-    except ValueError:
-        raise DisabledError("the url of a server is none", url.place) from None
-    address = parts.netloc.rpartition("@")[2]
+    read = _url(url)
     why = url.unsure or ("it is the address of a container" if each.flag("container") else "")
     return Server(
-        address=address,
-        scheme=parts.scheme.lower() or "http",
+        address=read.address,
+        scheme=read.scheme or "http",
         place=url.place,
-        path=parts.path if each.flag("preservePath") else "",
-        host=Undecided("Host", why) if why else Text(address),
+        path=read.path if each.flag("preservePath") else "",
+        spoken=read.spoken or bool(url.unsure),
+        host=Undecided("Host", why) if why else Text(read.address),
         passes=balancer.flag("passHostHeader", default=True),
         passes_place=(balancer.get("passHostHeader") or balancer).place,
         transport=transport,
     )
 
 
-def _children(group: Setting, kind: str, children: str, chain: Chain) -> list[Setting]:
-    """The services that a group leads to; those that get copies, or wait for a failure, are noted."""
+def _url(setting: Setting) -> Url:
+    text = setting.text or ""
+    try:
+        return parsed(text)
+    except UrlError as error:
+        if setting.unsure:
+            return Url("http", text.rpartition("//")[2].partition("/")[0], "")
+        raise DisabledError(f"the url of a server is refused: {error}", setting.place) from None
+
+
+def _weighed(found: list[Setting]) -> list[Setting]:
+    """Those that get any requests: a weight that is not positive takes one out."""
+    return [one for one in found if (weight := one.integer("weight")) is None or weight > 0]
+
+
+def _children(group: Setting, kind: str, children: str, chain: Chain) -> tuple[list[Setting], list[Setting]]:
+    """The services that a group leads to, and the others that it names: those that get copies, or wait for a failure.
+
+    DisabledError where one that it needs is not named.
+    """
     if kind in {"weighted", "highestRandomWeight"}:
-        weighed = [one for one in group.words(children) if one.integer("weight") != 0]
-        return [found for one in weighed if (found := one.get("name"))]
-    main = group.get("service")
+        every, weighed = group.words(children), _weighed(group.words(children))
+        return _names(weighed), _names([one for one in every if one not in weighed])
+    for needed in ("service", "fallback") if kind == "failover" else ("service",):
+        if not (group.get(needed) or group).text:
+            raise DisabledError(f"{kind} has no {needed}", group.place)
+    main = [each for each in (group.get("service"),) if each]
     if kind == "failover":
         chain.notes.append(f"failover: {group.word('fallback')} is used while {group.word('service')} is down")
-    else:
-        mirrors = ", ".join(one.word("name") for one in group.words(children))
-        chain.notes.append(f"mirroring: {mirrors} gets copies of requests")
-    return [main] if main else []
+        return main, [each for each in (group.get("fallback"),) if each]
+    mirrors = ", ".join(one.word("name") for one in group.words(children))
+    chain.notes.append(f"mirroring: {mirrors} gets copies of requests")
+    return main, _names(group.words(children))
+
+
+def _names(found: list[Setting]) -> list[Setting]:
+    return [name for one in found if (name := one.get("name"))]
 
 
 def _internal(name: str, named: Setting, chain: Chain) -> None:
@@ -168,7 +215,11 @@ def _transport(balancer: Setting, name: str, scope: Scope) -> Setting | None:
     named = balancer.get("serversTransport")
     if named is None or not named.text or named.unsure:
         return scope.transports.get("default@internal")
-    return scope.transports.get(qualified(named.text, name.rpartition("@")[2]))
+    wanted = qualified(named.text, name.rpartition("@")[2])
+    found = scope.transports.get(wanted)
+    if found is None and scope.missing(wanted) and wanted != "default@internal":
+        raise DisabledError(f"the serversTransport {wanted} does not exist", named.place)
+    return found
 
 
 # What a route is made of.
@@ -191,6 +242,7 @@ def upstream(target: Target) -> Upstream | None:
 def sent(target: Target, *, appended: bool) -> Iterator[Step]:
     """The last steps of a route: what is sent to its servers, and under which name."""
     servers = target.servers
+    yield from _unspoken(servers)
     hosts = list(dict.fromkeys(server.host for server in servers))
     host = hosts[0] if len(hosts) == 1 else Undecided("Host", "the servers have different names")
     passed = {server.passes for server in servers} or {True}
@@ -200,6 +252,16 @@ def sent(target: Target, *, appended: bool) -> Iterator[Step]:
     yield Retarget(value=with_query(Or(ESCAPED_PATH, Text("/"))))
     yield from joined(target)
     yield from leaving(appended=appended, host=host, passed=passed == {True}, place=place)
+
+
+def _unspoken(servers: list[Server]) -> Iterator[Answer]:
+    """The answer in place of a server that Traefik cannot call."""
+    found = [server for server in servers if not server.spoken]
+    if not found:
+        return
+    some = Undecided("servers", "Traefik can call only some of the servers")
+    why = "Traefik calls a server by http, https or h2c, also for a WebSocket"
+    yield Answer(status=500, why=why, when=ALWAYS if found == servers else some, place=found[0].place)
 
 
 def joined(target: Target) -> Iterator[Retarget]:

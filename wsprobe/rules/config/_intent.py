@@ -59,6 +59,7 @@ _OTHER = lazy(
     re.IGNORECASE,
 )
 _CHECKED = lazy(r"/(?:health(?:z|check)?|metrics|stats|status|ready(?:z)?|livez)/?$", re.IGNORECASE)
+_WEBSOCKET = lazy(r"\bwss?://")
 _LEADS = lazy(r"\w+://([^\s;\"']+)")
 _ASKS = frozenset({"upgrade", "connection", *(name.lower() for name in HANDSHAKE)})
 
@@ -103,7 +104,10 @@ def _shown(passage: Passage) -> Iterator[Intent]:
     route = passage.route
     if passage.asked.paths and route.sample in passage.asked.paths:
         yield Intent(Level.SURE, "that is what you asked for")
-    if route.upstream and any(address.startswith(("ws://", "wss://")) for address in route.upstream.addresses):
+    led = (
+        (*route.upstream.addresses, route.upstream.place.text if route.upstream.place else "") if route.upstream else ()
+    )
+    if any(_WEBSOCKET.search(text) for text in led):
         yield Intent(Level.SURE, "it leads to ws://")
     if header := next(_written(passage), None):
         yield Intent(Level.SURE, f"it sets {header}")

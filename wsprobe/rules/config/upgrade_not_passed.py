@@ -42,12 +42,14 @@ Good (haproxy):
       default_backend ws
 """
 
+import re
 from collections.abc import Iterator
 
 from wsprobe.inspection import ConfigFinding, Handling
 from wsprobe.lb.expressions import ALWAYS
 from wsprobe.lb.model import Answer, Spoil
 from wsprobe.parts import Line, Severity
+from wsprobe.patterns import lazy
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
 from wsprobe.rules.config._pages import APACHE, CADDY_PROXY, ENVOY_UPGRADES, HAPROXY, NGINX_WEBSOCKET, TRAEFIK
 
@@ -77,6 +79,7 @@ _FIX = {
         "only this one is meant."
     ),
 }
+_WEBSOCKET_URL = lazy(r"\bws(s?)://([^\s\"'`,}]+)", re.IGNORECASE)
 _SETS = ("proxy_set_header", "RequestHeader")
 
 
@@ -104,7 +107,7 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
                 severity=Severity.ERROR,
                 place=answer.place,
                 header="Upgrade",
-                fix="Write `SSLProxyEngine on` in the virtual host." if passage.config.kind == "apache" else None,
+                fix=_never_fix(passage),
             )
         case Handling.PASSED if spoil := _spoilt(passage):
             yield RULE.finding(
@@ -171,8 +174,17 @@ def _set_for_nobody(passage: Passage) -> Line | None:
 
 def _never_reaches(passage: Passage, answer: Answer) -> bool:
     """Whether the route leads to an upstream, and the proxy fails on every request before it comes there."""
+    upstream = passage.route.upstream
     fails = answer.when == ALWAYS and (answer.status or 0) >= 500
-    return fails and answer.place is None and passage.route.upstream is not None
+    return fails and upstream is not None and answer.place in {None, upstream.place}
+
+
+def _never_fix(passage: Passage) -> str | None:
+    if passage.config.kind == "apache":
+        return "Write `SSLProxyEngine on` in the virtual host."
+    upstream = passage.route.upstream
+    found = _WEBSOCKET_URL.search(upstream.place.text) if upstream and upstream.place else None
+    return f"Write `http{found[1]}://{found[2]}`." if found else None
 
 
 def _spoilt(passage: Passage) -> Spoil | None:
