@@ -36,6 +36,7 @@ def test_every_fault_is_named(name: str) -> None:
     report = ran.report
     assert ran.status == 0, ran
     assert report["verdict"]["rule"] == FAULTS[name].rule
+    assert report["redactions"][0] == {"what": "Authorization", "where": "client, request", "times": 1}
     if name in SEGMENTS:
         assert report["verdict"]["segment"] == SEGMENTS[name]
     assert [hop["name"] for hop in report["trace"]["hops"]] == ["client", "edge", "app"]

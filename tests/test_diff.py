@@ -27,7 +27,7 @@ from wsprobe.codec import decode, encode
 from wsprobe.comparison import Comparison, Outcome
 from wsprobe.diff import STATUS, compare
 from wsprobe.groups import exact
-from wsprobe.model import Close, Ending, Observation, Report, Reports, Sender
+from wsprobe.model import Close, Control, Ending, Observation, Report, Reports, Sender
 from wsprobe.reports.comparison import formats, terminal
 from wsprobe.reports.markdown import LONGEST
 from wsprobe.stats import median, shift
@@ -87,6 +87,29 @@ def test_the_other_way_round_it_is_worse(demo: Path) -> None:
     assert line(ran).startswith("worse: nothing was wrong before; now ")
     assert "header-removed of Authorization between edge and app" in line(ran)
     assert "are they swapped?" in " ".join(ran.report["notes"])
+
+
+def test_a_connection_that_is_open_and_not_well_is_not_said_to_be_closed(demo: Path) -> None:
+    told = line(diffed(demo / "after.json", demo / "other.json"))
+    assert "subprotocol-dropped" in told
+    assert "0 of 1 connection goes well, before 1 of 1" in told
+
+
+def test_another_query_and_another_result_of_a_control_are_told() -> None:
+    def asked(report: Report, query: str, *results: str) -> Report:
+        hop = report.trace.hops[0]
+        assert hop.request
+        request = replace(hop.request, start_line=f"GET /ws?{query} HTTP/1.1")
+        trace = replace(report.trace, hops=(replace(hop, request=request), *report.trace.hops[1:]))
+        controls = tuple(Control(name=f"control {n}", result=result) for n, result in enumerate(results))
+        return replace(report, trace=trace, controls=controls)
+
+    before = asked(INCIDENT, "ticket=[withheld 40 characters]&room=7&v=2", "403", "101, then ended after 1.2 ms")
+    after = asked(INCIDENT, "ticket=[withheld 41 characters]&room=8&v=2", "200", "101, then ended after 17 ms")
+    notes = compare([before], [after]).notes
+    assert "not the same query: room=7 before, room=8 after" in notes
+    assert [note for note in notes if note.startswith("control")] == ["control control 0: 403 before, 200 after"]
+    assert not [note for note in compare([before], [before]).notes if note.startswith(("control", "not the same q"))]
 
 
 def test_the_same_twice_is_not_fixed_or_nothing(demo: Path) -> None:

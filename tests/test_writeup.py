@@ -258,6 +258,7 @@ def test_the_demo_tells_why_and_what_to_do_in_every_format() -> None:
     told = ran.report["writeup"]
     assert [link.get("rule") for link in told["chain"]] == [None, "closed-by-origin", "header-removed"]
     assert told["fixes"][0]["who"] == "config"
+    assert told["verify"][0].partition("   # ")[0] == "wsprobe demo --fault none -o after.json"
     assert told["prevent"][0].startswith("wsprobe inspect CONFIGS --select credential-removed,")
     report = decode(json.loads(ran.out))
     assert isinstance(report, Report)

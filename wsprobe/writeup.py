@@ -38,6 +38,7 @@ _DIRECT = frozenset({"unreachable", "tls-failed", "close-code-rewritten", "subpr
 """Rules whose findings tell the symptom itself, however near to the cause they are."""
 
 _CREDENTIALS = frozenset({"header-removed", "header-altered", "token-expired", "token-invalid"})
+_DEMO = "wsprobe demo "
 _BYPASS = "the same upgrade straight to the origin"
 _MOST_LINES = 3
 
@@ -249,7 +250,9 @@ class _Author:
         beside = " --records RECORDS" if len(self.path.hops) > 1 else ""
         ended = self.path.outermost.ended
         hold = f" --hold {math.ceil(2 * ended)}" if ended and rank(self.verdict.rule) in range(60, 80) else ""
-        if self.path.client:
+        if self.report.subject.startswith(_DEMO):  # its path is gone with it, and is staged anew
+            yield f"{_DEMO}--fault none -o after.json   # the same path without the fault"
+        elif self.path.client:
             asked = f"wsprobe trace {self.path.url}{beside}{hold} -o after.json"
             yield f"{asked}   # with the options of this run, after the fix"
         else:

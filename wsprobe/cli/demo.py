@@ -39,11 +39,14 @@ class _Part(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """What is wrong in one run of the demo, and the rule that has to name it."""
+    """What is wrong in one run of the demo, and the rule that has to name it.
+
+    Without `accepts` the application takes no token, however good it is.
+    """
 
     does: str
     rule: str | None
-    token: bool = True
+    accepts: bool = True
     lifetime: int = 300
     on_refusal: Literal["1011", "1008", "401", "403", "drop"] = "1011"
     idle: float | None = None
@@ -59,7 +62,7 @@ FAULTS = {
     "truncate-token": Fault(does="the balancer cuts long headers", rule="header-altered"),
     "expired-token": Fault(does="the client's token has expired", rule="token-expired", lifetime=-3600),
     "origin-crash": Fault(
-        does="the application fails and drops TCP", rule="closed-without-frame", token=False, on_refusal="drop"
+        does="the application fails and drops TCP", rule="closed-without-frame", accepts=False, on_refusal="drop"
     ),
     "idle-timeout": Fault(
         does="the balancer ends silent connections after 1 s", rule="idle-timeout", idle=1.0, hold=3.0
@@ -67,11 +70,12 @@ FAULTS = {
     "close-code-rewrite": Fault(
         does="the balancer writes close frames of its own",
         rule="close-code-rewritten",
-        token=False,
+        accepts=False,
         on_refusal="1008",
         rewrite=1000,
     ),
-    "none": Fault(does="nothing is wrong", rule=None),
+    # Watched for longer than the balancer's timer takes, so that a comparison can tell that it is gone.
+    "none": Fault(does="nothing is wrong", rule=None, hold=1.2),
 }
 
 
@@ -105,9 +109,9 @@ async def _traced(name: str, fault: Fault) -> "Report":
     secret = secrets.token_urlsafe(48)
     with tempfile.TemporaryDirectory(prefix="wsprobe-demo-") as folder:
         async with _staged(name, fault, secret, Path(folder)) as port:
-            token = _token(secret, fault) if fault.token else None
+            token = _token(secret, fault)
             seen = await _probed(port, token, fault)
-            control = await _plain_http(port, token) if token else None
+            control = await _plain_http(port, token) if fault.accepts else None
         found = gather.beside([seen], [Path(folder)])
         trace = next(t for t in join((seen, *found.observations), found.problems) if t.hops[0].name == CLIENT)
     report = diagnose(trace, subject=f"wsprobe demo --fault {name}")
@@ -141,7 +145,8 @@ def _application(fault: Fault, secret: str) -> "Origin":
     from wsprobe.net.origin import Origin
     from wsprobe.net.tokens import Demands, OneKey, Verifier, read_key
 
-    verifier = Verifier(OneKey(read_key(secret)), Demands(algorithms=("HS256",), audience=_AUDIENCE))
+    audience = _AUDIENCE if fault.accepts else "nobody"
+    verifier = Verifier(OneKey(read_key(secret)), Demands(algorithms=("HS256",), audience=audience))
     return Origin(
         "application",
         ("127.0.0.1", 0),
@@ -172,17 +177,20 @@ def _token(secret: str, fault: Fault) -> str:
     return jwt.encode(claims, secret, algorithm="HS256")
 
 
-async def _probed(port: int, token: str | None, fault: Fault) -> "Observation":
+async def _probed(port: int, token: str, fault: Fault) -> "Observation":
     from yarl import URL
 
     from wsprobe.net.attempt import Attempt
     from wsprobe.net.probe import probe
     from wsprobe.redact import redact
 
-    headers = [("Origin", f"http://127.0.0.1:{port}"), ("Sec-WebSocket-Protocol", "chat.v2, chat.v1")]
-    headers += [("Authorization", f"Bearer {token}")] if token else []
+    headers = (
+        ("Origin", f"http://127.0.0.1:{port}"),
+        ("Sec-WebSocket-Protocol", "chat.v2, chat.v1"),
+        ("Authorization", f"Bearer {token}"),
+    )
     url = URL(f"ws://127.0.0.1:{port}{_ORIGIN_PATH}")
-    attempt = Attempt(url=url, headers=tuple(headers), hold=fault.hold, answer_time=5.0)
+    attempt = Attempt(url=url, headers=headers, hold=fault.hold, answer_time=5.0)
     seen = await probe(attempt)
     task = asyncio.current_task()
     if task and task.cancelling():  # interrupted; the probe gives what it saw, which is of no use here

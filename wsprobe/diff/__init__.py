@@ -249,7 +249,7 @@ class _Two:
 
     def _counted(self) -> str:
         """How many connections go well now and did before."""
-        open_ = [sum(one.open and one.well for one in each.ones) for each in (self.before, self.after)]
+        open_ = [sum(one.open for one in each.ones) for each in (self.before, self.after)]
         well = [self.before.well, self.after.well]
         stays = open_ == well and any(open_)
         total = len(self.after.ones)

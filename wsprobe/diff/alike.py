@@ -60,6 +60,13 @@ def without_port(text: str) -> str:
     return _LOOPBACK_PORT.sub(r"\1", text)
 
 
+def queries(side: Group) -> set[str]:
+    """The parameters that a side asked with, `name=value`; those that were withheld are told as credentials."""
+    lines = (each.hop.request.start_line for each in side.ones if each.hop.request)
+    texts = (line.partition(" ")[2].rpartition(" ")[0].partition("?")[2] for line in lines)
+    return {one for text in texts for one in text.split("&") if one and "[withheld" not in one}
+
+
 # The credentials.
 
 

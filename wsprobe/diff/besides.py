@@ -1,13 +1,17 @@
 """What is told of two sides beside the verdict: nodes, credentials, who recorded, and what was withheld. Pure."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from wsprobe.comparison import HeaderChange
-from wsprobe.diff.alike import credentials
+from wsprobe.diff.alike import credentials, queries
 from wsprobe.diff.changes import met
 from wsprobe.diff.sides import Group
 from wsprobe.model import Replaced
+
+_TIME = re.compile(r" after [\d.]+ m?s\b")
+"""What of a control's result is another one each time."""
 
 _Urls = tuple[tuple[str, ...], tuple[str, ...]]
 
@@ -22,6 +26,8 @@ def notes(before: Group, after: Group, urls: _Urls, headers: Sequence[HeaderChan
     yield from _nodes(before, after)
     yield from (one.said for one in credentials(before, after))
     yield from _asked(before, urls, headers)
+    yield from _parameters(before, after)
+    yield from _controls(before, after)
     for name, one, other in (("before", before, after), ("after", after, before)):
         if alone := [hop for hop in one.hops if hop not in other.recorders]:
             yield f"recorded {name} alone: {', '.join(alone)}"
@@ -64,6 +70,32 @@ def _asked(before: Group, urls: _Urls, headers: Sequence[HeaderChange]) -> Itera
     sent = [each.name for each in headers if (each.message, each.hop) == ("request", before.hops[0])]
     if sent:
         yield f"not the same request at {before.hops[0]}: {some(list(dict.fromkeys(sent)))}"
+
+
+def _parameters(before: Group, after: Group) -> Iterator[str]:
+    one, other = queries(before), queries(after)
+    if one != other:
+        told = [
+            f"{some(sorted(alone)) or 'nothing of its own'} {name}"
+            for name, alone in (("before", one - other), ("after", other - one))
+        ]
+        yield f"not the same query: {', '.join(told)}"
+
+
+def _controls(before: Group, after: Group) -> Iterator[str]:
+    """The controls that were made on both sides and came out otherwise."""
+    one, other = _results(before), _results(after)
+    for name in sorted(one.keys() & other.keys()):
+        if one[name] != other[name]:
+            yield f"control {name}: {some(sorted(one[name]))} before, {some(sorted(other[name]))} after"
+
+
+def _results(side: Group) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for each in side.ones:
+        for control in each.report.controls:
+            found.setdefault(control.name, set()).add(_TIME.sub("", control.result))
+    return found
 
 
 def manifest(before: Group, after: Group) -> tuple[Replaced, ...]:
