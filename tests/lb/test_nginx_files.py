@@ -277,3 +277,10 @@ def test_a_large_config_is_read_in_time_that_grows_with_its_size() -> None:
     line = "map $a $b { " + " ".join(f"k{number} v;" for number in range(20_000)) + " }"
     assert len(line) > 100_000
     assert not config(line).listeners
+
+
+def test_a_proxy_pass_without_an_address_is_unknown() -> None:
+    found = read(from_text("server {\n location / {\n  proxy_pass;\n }\n}\n"), None)
+    unknown = predict(found, upgrade("/", "a.test")).unknown
+    why = "proxy_pass has no address, and nginx does not start with that"
+    assert {(each.why, each.place and each.place.line) for each in unknown} >= {(why, 3)}

@@ -154,12 +154,12 @@ class Rest:
         """Nginx answers by itself; the headers that it would send are of no use."""
         found = self.handler()
         missing = unread_include(self.scope, "proxy_pass")
-        if found:
+        if found and found.name in _ANSWERS:
             yield Answer(status=None, why=f"{found.name}: {_ANSWERS[found.name]}", place=found.place)
+        elif found:
+            yield from _unknown(f"{found.name} has no address, and nginx does not start with that", found)
         elif missing:
-            why = f"{missing.unread}; it may say who answers"
-            yield Opaque(why=why, place=missing.place)
-            yield Answer(status=None, why=why, when=Undecided("include", why), place=missing.place)
+            yield from _unknown(f"{missing.unread}; it may say who answers", missing)
         else:
             headers = self.scope.own("proxy_set_header")
             why = "there is no proxy_pass, and nginx looks for a file"
@@ -172,3 +172,9 @@ class Rest:
 
     def _asked_before(self) -> Asked:
         return asked_before((self.server.scope, self.scope, self.scope.parent), self.server.values)
+
+
+def _unknown(why: str, said: Directive) -> Iterator[Step]:
+    """Who answers, and what is changed before, is not told by the config."""
+    yield Opaque(why=why, place=said.place)
+    yield Answer(status=None, why="nginx may answer by itself", when=Undecided(said.name, why), place=said.place)
