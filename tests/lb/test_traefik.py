@@ -76,6 +76,8 @@ def test_a_middleware_changes_the_path(middleware: str, target: str, expected: s
         ("{redirectScheme: {scheme: https, permanent: true}}", 301),
         ("{redirectScheme: {scheme: http}}", None),
         ("{redirectRegex: {regex: '^http://app', replacement: 'http://x'}}", 302),
+        ("{inFlightReq: {amount: 0}}", 429),
+        ("{inFlightReq: {sourceCriterion: {requestHost: true}}}", 429),
         ("{headers: {allowedHosts: [x.y]}}", 500),
         ("{basicAuth: {users: ['a:b']}}", 401),
         ("{digestAuth: {users: ['a:b:c']}}", 401),
@@ -295,6 +297,12 @@ def test_an_entry_point_changes_what_all_its_routes_get() -> None:
     prediction = asked(text, "/ws", "h", BEARER, ("X-Forwarded-Proto", "https"))
     assert received(prediction).get("Authorization") is None
     assert received(prediction)["X-Forwarded-Proto"] == "https"
+
+
+def test_a_redirection_goes_by_the_connection_and_not_by_what_another_proxy_says() -> None:
+    text = "entryPoints:\n  web:\n    address: ':80'\n    forwardedHeaders: {insecure: true}\n"
+    text += http("{redirectRegex: {regex: '^http://', replacement: 'https://'}}")
+    assert asked(text, "/ws", "h", ("X-Forwarded-Proto", "https")).status == 302
 
 
 def test_timers_are_told_and_none_of_them_ends_a_websocket() -> None:

@@ -123,7 +123,9 @@ def _noted(note: str, *options: str) -> Callable[[Setting, Chain], None]:
 
 def _standing(setting: Setting, chain: Chain) -> None:
     chain.unknown_fields(setting, ("amount", "sourceCriterion"))
-    amount = setting.integer("amount")
+    written, amount = setting.get("amount"), setting.integer("amount")
+    if not amount and not (written and written.unsure):
+        chain.steps.append(Answer(status=429, why="inFlightReq lets no request in", place=(written or setting).place))
     chain.notes.append(f"inFlightReq: a WebSocket counts as long as it lasts; above {amount or 'the amount'}, 429")
 
 

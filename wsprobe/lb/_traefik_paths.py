@@ -209,9 +209,9 @@ def redirect_regex(setting: Setting, chain: Chain) -> None:
     """Sends the client elsewhere where a pattern is found in the URL."""
     chain.unknown_fields(setting, ("regex", "replacement", "permanent"))
     found = _checked(setting, setting.word("regex"))
-    scheme = Cases(((IS_SECURE, Text("https://")),), Text("http://"))
-    usual = Cases(((IS_SECURE, Substituted(header("Host"), ":443$", "")),), Substituted(header("Host"), ":80$", ""))
-    url = Join((scheme, usual, Of(Subject.TARGET)))
+    # The scheme is that of the connection, whatever X-Forwarded-Proto says.
+    scheme, port = ("https://", ":443$") if chain.tls else ("http://", ":80$")
+    url = Join((Text(scheme), Substituted(header("Host"), port, ""), Of(Subject.TARGET)))
     when = Test(url, How.REGEX, (found,))
     why = "redirectRegex sends the client elsewhere"
     chain.steps.extend(_moved(when, why, permanent=setting.flag("permanent"), place=setting.place))
