@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.lb.traefik_configs import BEARER, asked, config, http, received
+from tests.lb.traefik_configs import BEARER, COMPOSE, asked, config, http, received
 from wsprobe.lb import reader, recognised
 from wsprobe.lb.model import Effect, Gate
 from wsprobe.lb.predict import predict
@@ -313,66 +313,6 @@ def test_timers_are_told_and_none_of_them_ends_a_websocket() -> None:
     assert (read.seconds, read.applies, read.place and read.place.line) == (90, False, 6)
     assert timers["respondingTimeouts.idleTimeout"].seconds == 180
     assert [name for name, timer in timers.items() if timer.applies] == ["dialTimeout", "responseHeaderTimeout"]
-
-
-# Compose files.
-
-
-COMPOSE = """\
-services:
-  traefik:
-    image: "traefik:v3.1"
-    command:
-      - --entrypoints.web.address=:80
-      - --entryPoints.web.http.maxHeaderBytes=1000
-      - --providers.docker.exposedByDefault=false
-  chat:
-    labels:
-      - "traefik.enable=true"
-      - "traefik.http.routers.Chat.rule=PathPrefix(`/ws`)"
-      - "traefik.http.routers.chat.middlewares=strip, back"
-      - "traefik.http.middlewares.strip.headers.customrequestheaders.Authorization="
-      - "traefik.http.middlewares.back.replacepathregex.regex=^/ws/(.*)$$"
-      - "traefik.http.middlewares.back.replacepathregex.replacement=/$$1"
-      - "traefik.http.services.chat.loadbalancer.server.port=8080"
-  site:
-    labels:
-      traefik.enable: "true"
-      traefik.http.routers.site.rule: "Host(`${DOMAIN}`) && PathPrefix(`/site`)"
-  hidden:
-    labels: ["traefik.http.routers.hidden.rule=Path(`/hidden`)"]
-"""
-
-
-def test_labels_and_flags_of_a_compose_file_are_a_config() -> None:
-    found = config(COMPOSE)
-    assert (found.version, found.assumed, found.problems, found.unread) == ("3.1", False, (), ())
-    prediction = predict(found, upgrade("/ws/a", headers=(BEARER,)))
-    assert prediction.request
-    assert prediction.request.start_line == "GET /a HTTP/1.1"
-    removed = next(edit for edit in prediction.edits if edit.name == "Authorization")
-    assert removed.place
-    assert removed.place.line == 13
-    (listener,) = found.listeners
-    assert [route.upstream and route.upstream.addresses for route in listener.routes] == [("site",), ("chat:8080",)]
-    assert listener.limits[0].most < 6000
-
-
-def test_a_variable_of_the_environment_is_not_guessed() -> None:
-    found = config(COMPOSE)
-    assert predict(found, upgrade("/site")).reached is None
-    assert predict(found, upgrade("/other")).status == 404
-
-
-def test_a_container_without_a_rule_has_the_default_one_for_its_name() -> None:
-    flags = "services:\n  proxy:\n    image: traefik\n    command: --providers.docker --entrypoints.web.address=:80\n"
-    text = (
-        f"{flags}  chat:\n    labels: [traefik.enable=true, traefik.http.services.chat.loadbalancer.server.port=80]\n"
-    )
-    found = config(text)
-    assert predict(found, upgrade("/", "chat-project")).reached is None
-    assert predict(found, upgrade("/", "other")).status == 404
-    assert [unknown.what for unknown in found.unread] == ["services without labels"]
 
 
 def test_a_router_on_entry_points_that_are_not_there_is_a_problem() -> None:

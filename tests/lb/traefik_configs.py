@@ -9,6 +9,31 @@ from wsprobe.lb.source import from_text
 
 BEARER = ("Authorization", "Bearer x")
 
+COMPOSE = """\
+services:
+  traefik:
+    image: "traefik:v3.1"
+    command:
+      - --entrypoints.web.address=:80
+      - --entryPoints.web.http.maxHeaderBytes=1000
+      - --providers.docker.exposedByDefault=false
+  chat:
+    labels:
+      - "traefik.enable=true"
+      - "traefik.http.routers.Chat.rule=PathPrefix(`/ws`)"
+      - "traefik.http.routers.chat.middlewares=strip, back"
+      - "traefik.http.middlewares.strip.headers.customrequestheaders.Authorization="
+      - "traefik.http.middlewares.back.replacepathregex.regex=^/ws/(.*)$$"
+      - "traefik.http.middlewares.back.replacepathregex.replacement=/$$1"
+      - "traefik.http.services.chat.loadbalancer.server.port=8080"
+  site:
+    labels:
+      traefik.enable: "true"
+      traefik.http.routers.site.rule: "Host(`${DOMAIN}`) && PathPrefix(`/site`)"
+  hidden:
+    labels: ["traefik.http.routers.hidden.rule=Path(`/hidden`)"]
+"""
+
 
 def config(text: str, version: str | None = None) -> Config:
     """What is read of a text."""

@@ -1,7 +1,7 @@
 """All of Traefik's middlewares by name, and the chains that are made of them."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import field
+from dataclasses import field, replace
 
 from wsprobe.frozen import dataclass
 from wsprobe.inspection import Unknown
@@ -76,12 +76,12 @@ def _only(found: Setting, name: str) -> Setting:
 
 
 def _one(kind: Setting, chain: Chain) -> None:
-    read = _KINDS.get(kind.name.lower())
-    if read is None:
+    name = _NAMES.get(kind.name.lower())
+    if name is None:
         chain.unread.append(Unknown(what=kind.name, why="not a middleware that is known here", place=kind.place))
         _elsewhere(kind, f"{kind.name} is no middleware that is known here", chain)
         return
-    read(kind, chain)
+    _KINDS[name](replace(kind, name=name), chain)
 
 
 def _elsewhere(setting: Setting, why: str, chain: Chain) -> None:
@@ -130,45 +130,44 @@ def _standing(setting: Setting, chain: Chain) -> None:
 
 
 _KINDS: dict[str, Callable[[Setting, Chain], None]] = {
-    name.lower(): read
-    for name, read in {
-        "headers": headers,
-        "addPrefix": paths.add_prefix,
-        "stripPrefix": paths.strip_prefix,
-        "stripPrefixRegex": paths.strip_prefix_regex,
-        "replacePath": paths.replace_path,
-        "replacePathRegex": paths.replace_path_regex,
-        "redirectScheme": paths.redirect_scheme,
-        "redirectRegex": paths.redirect_regex,
-        "basicAuth": auth.users("Basic"),
-        "digestAuth": auth.users("Digest"),
-        "forwardAuth": auth.forward_auth,
-        "jwt": auth.enterprise("Authorization"),
-        "oAuthIntrospection": auth.enterprise("Authorization"),
-        "ldap": auth.enterprise("Authorization"),
-        "hmac": auth.enterprise("Authorization"),
-        "apiKey": auth.enterprise("Authorization"),
-        "oidc": auth.enterprise("Cookie"),
-        "ipAllowList": auth.ip_list,
-        "ipWhiteList": auth.ip_list,
-        "encodedCharacters": _encoded,
-        "passTLSClientCert": _certificate,
-        "plugin": _plugin,
-        "inFlightReq": _standing,
-        "rateLimit": _noted("above the rate, the client gets 429"),
-        "circuitBreaker": _noted("while it is open, the client gets 503"),
-        "retry": _noted("an upgrade that got no answer is tried again"),
-        "buffering": _noted("it does not hold an upgrade back"),
-        "compress": _noted("it leaves an upgrade alone"),
-        "errors": _noted(
-            "another page in place of an answer of these statuses",
-            "status",
-            "statusRewrites",
-            "service",
-            "query",
-            "errorRequestHeaders",
-        ),
-        "contentType": _noted("it leaves an upgrade alone"),
-        "grpcWeb": _noted("it leaves an upgrade alone"),
-    }.items()
+    "headers": headers,
+    "addPrefix": paths.add_prefix,
+    "stripPrefix": paths.strip_prefix,
+    "stripPrefixRegex": paths.strip_prefix_regex,
+    "replacePath": paths.replace_path,
+    "replacePathRegex": paths.replace_path_regex,
+    "redirectScheme": paths.redirect_scheme,
+    "redirectRegex": paths.redirect_regex,
+    "basicAuth": auth.users("Basic"),
+    "digestAuth": auth.users("Digest"),
+    "forwardAuth": auth.forward_auth,
+    "jwt": auth.enterprise("Authorization"),
+    "oAuthIntrospection": auth.enterprise("Authorization"),
+    "ldap": auth.enterprise("Authorization"),
+    "hmac": auth.enterprise("Authorization"),
+    "apiKey": auth.enterprise("Authorization"),
+    "oidc": auth.enterprise("Cookie"),
+    "ipAllowList": auth.ip_list,
+    "ipWhiteList": auth.ip_list,
+    "encodedCharacters": _encoded,
+    "passTLSClientCert": _certificate,
+    "plugin": _plugin,
+    "inFlightReq": _standing,
+    "rateLimit": _noted("above the rate, the client gets 429"),
+    "circuitBreaker": _noted("while it is open, the client gets 503"),
+    "retry": _noted("an upgrade that got no answer is tried again"),
+    "buffering": _noted("it does not hold an upgrade back"),
+    "compress": _noted("it leaves an upgrade alone"),
+    "errors": _noted(
+        "another page in place of an answer of these statuses",
+        "status",
+        "statusRewrites",
+        "service",
+        "query",
+        "errorRequestHeaders",
+    ),
+    "contentType": _noted("it leaves an upgrade alone"),
+    "grpcWeb": _noted("it leaves an upgrade alone"),
 }
+_NAMES = {name.lower(): name for name in _KINDS}
+"""How each is called, whatever the case that it is written in: labels have them in lower case."""

@@ -49,6 +49,8 @@ _FIX = {
     "forward_auth": "Leave Authorization out of copy_headers, or make the service answer with it.",
     "forwardAuth": "Leave Authorization out of authResponseHeaders, or make the service answer with it.",
     "basicAuth": "Write `removeHeader: false`, or let the client authenticate by another header.",
+    "digestAuth": "Write `removeHeader: false`, or let the client authenticate by another header.",
+    "auth_request": "Write `proxy_set_header Authorization $http_authorization;`, or make the service answer with it.",
 }
 
 
