@@ -398,6 +398,15 @@ def test_of_several_configs_the_one_whose_route_takes_the_request_predicts(here:
     assert (one["config"], one["reached"]) == ("b.conf", True)
 
 
+def test_the_way_of_another_host_is_not_blamed_for_what_was_asked_about(here: Path) -> None:
+    other = "server {\n    listen 80;\n    server_name www.example.com;\n    location / { proxy_pass http://web; }\n}\n"
+    (here / "nginx.conf").write_text(GOOD + other)
+    for asked in ("ws://app.example.com/ws/", "/ws/"):
+        assert found(inspect("nginx.conf", "--predict", asked)) == []
+    [blamed] = found(inspect("nginx.conf", "--predict", "ws://www.example.com/ws/"))
+    assert blamed == ("upgrade-not-passed", "nginx.conf", 15)
+
+
 def test_a_request_that_several_configs_take_asks_to_name_one(here: Path) -> None:
     (here / "a.conf").write_text(GOOD)
     (here / "b.conf").write_text(GOOD)

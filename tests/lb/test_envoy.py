@@ -408,6 +408,39 @@ def test_ports_of_hosts_can_be_left_out_of_it() -> None:
     assert received(asked(stripped, host="a.test:99"))["host"] == "a.test"
 
 
+def secured(*names: list[str]) -> str:
+    """A listener with TLS and a filter chain for each list of names, which answers with a status of its own."""
+    whole = as_json(bootstrap())
+    [listener] = whole["static_resources"]["listeners"]
+    [chain] = listener["filter_chains"]
+    tls = {"name": "tls", "typed_config": {"@type": "x.tls.v3.DownstreamTlsContext"}}
+    listener["filter_chains"] = []
+    for at, each in enumerate(names):
+        own = json.loads(json.dumps(chain))
+        table = own["filters"][0]["typed_config"]["route_config"]
+        table["virtual_hosts"][0]["routes"] = [{"match": {"prefix": "/"}, "direct_response": {"status": 200 + at}}]
+        match = {"filter_chain_match": {"server_names": each}} if each else {}
+        listener["filter_chains"].append({**own, **match, "transport_socket": tls})
+    return json.dumps(whole)
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("api.test", 200), ("API.test:8080", 200), ("a.ws.test", 201), ("ws.test", 202), ("other", 202)],
+)
+def test_the_name_that_a_client_of_tls_asks_for_chooses_the_filter_chain(host: str, status: int) -> None:
+    found = config(secured(["api.test"], ["*.ws.test"], []))
+    request = Request(headers=upgrade(host=host).headers, scheme="https", port=8080)
+    assert predict(found, request).status == status
+    assert [listener.routes[0].sample_host for listener in found.listeners] == ["api.test", "app.ws.test", None]
+
+
+def test_a_name_that_no_filter_chain_has_is_told() -> None:
+    request = Request(headers=upgrade(host="other.test").headers, scheme="https", port=8080)
+    [unknown] = predict(config(secured(["api.test"], ["ws.test"])), request).unknown
+    assert "TLS for other.test" in unknown.why
+
+
 # Authentication.
 
 JWT = "providers: {p: {issuer: i%s}}\n              rules: [{match: {prefix: /}, requires: {provider_name: p}}]"

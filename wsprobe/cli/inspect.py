@@ -144,6 +144,7 @@ def versions(given: Sequence[str]) -> Mapping[str, str]:
 
 def _query(options: argparse.Namespace, settings: Configuration) -> "Query":
     from wsprobe.examine import OWN, Query
+    from wsprobe.lb.request import SOME_HOST
     from wsprobe.rules.config import Asked
 
     request = _request(options)
@@ -153,6 +154,7 @@ def _query(options: argparse.Namespace, settings: Configuration) -> "Query":
         token=_longest_credential(headers),
         headers=tuple(dict.fromkeys(name for name, _ in headers if name.lower() not in OWN)),
         paths=(request.target,) if request else (),
+        at=request if request and (request.scheme or ("Host", SOME_HOST) not in request.headers) else None,
     )
     return Query(
         asked=asked,

@@ -1,6 +1,7 @@
 """Envoy's listeners: their filter chains, and the connection manager in each."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from wsprobe.frozen import dataclass
 from wsprobe.inspection import Timeout, Timer
@@ -11,6 +12,7 @@ from wsprobe.lb._envoy_clusters import upstream
 from wsprobe.lb._envoy_files import Found, file_of, gather, included, named
 from wsprobe.lb._envoy_head import UPGRADE, upgrade_of
 from wsprobe.lb._envoy_headers import Scope
+from wsprobe.lb._envoy_match import Domains, domain, domain_match, example
 from wsprobe.lb._envoy_proto import Extension, Reading, extension, flag, get, number, seconds, text, under, words
 from wsprobe.lb._envoy_routes import Manager, elsewhere, routes, unmatched
 from wsprobe.lb._envoy_targets import Router
@@ -77,8 +79,9 @@ def listeners(nodes: Iterable[Node], shared: Shared) -> Iterator[Listener]:
     for node in nodes:
         shared.reading.fields(node, _LISTENER, "a listener")
         chains = [*under(node, "filter_chains"), *([last] if (last := get(node, "default_filter_chain")) else [])]
+        every = Domains(domain(name) for chain in chains for name in _names(chain))
         for chain in chains:
-            yield from _chain(node, chain, len(chains) > 1, shared)
+            yield from _chain(node, chain, every, shared)
         if (api := get(node, "api_listener", "api_listener")) is not None:
             yield _managed(f"listener {text(node, 'name')}", node, (), api, shared)
 
@@ -98,20 +101,34 @@ def bare(tables: Iterable[Node], shared: Shared) -> Iterator[Listener]:
         )
 
 
-def _chain(listener: Node, chain: Node, several: bool, shared: Shared) -> Iterator[Listener]:  # noqa: FBT001
+def _names(chain: Node) -> list[str]:
+    """The names that a client of TLS may ask a filter chain for; all where it tells none."""
+    return [each.text for each in under(chain, "filter_chain_match", "server_names")] or ["*"]
+
+
+def _chain(listener: Node, chain: Node, every: Domains, shared: Shared) -> Iterator[Listener]:
+    """A filter chain; of those of a listener, the one with the name that fits best takes a connection."""
     label = f"listener {text(listener, 'name') or text(listener, 'address', 'socket_address', 'port_value')}"
-    if several:
-        said = [each.text for each in under(chain, "filter_chain_match", "server_names")]
-        label += f", filter chain {text(chain, 'name') or ', '.join(said) or 'at line ' + str(chain.line)}"
+    names = _names(chain)
+    match = domain_match(map(domain, names), every, Of(Subject.HOST, original=True))
+    if len(under(listener, "filter_chains")) > 1 or get(listener, "default_filter_chain") is not None:
+        said = "" if names == ["*"] else ", ".join(names)
+        label += f", filter chain {text(chain, 'name') or said or 'at line ' + str(chain.line)}"
     binds = tuple(_binds(listener, chain))
     for node in under(chain, "filters"):
         each = extension(node)
         if each.kind == "http_connection_manager" and each.config is not None:
-            yield _managed(label, node, binds, each.config, shared)
+            made = _managed(label, node, binds, each.config, shared)
+            yield replace(made, match=match, routes=tuple(_at(example(names), route) for route in made.routes))
         elif each.kind == "tcp_proxy":
-            yield _tunnel(label, each, binds, shared)
+            yield replace(_tunnel(label, each, binds, shared), match=match)
         elif each.kind not in _QUIET:
             shared.reading.skip(node, "a network filter that this reader does not know", each.name)
+
+
+def _at(host: str | None, route: Route) -> Route:
+    """A route with a host that its filter chain takes, where it names none itself."""
+    return replace(route, sample_host=host) if host and route.sample_host is None else route
 
 
 def _binds(listener: Node, chain: Node) -> Iterator[Bind]:

@@ -326,12 +326,14 @@ class Bind:
 class Listener:
     """Where requests come in. `steps` run before a route is chosen, on all of them.
 
-    `otherwise` is the answer where no route matches; `unmatched` what happens to the request before that.
+    Of the connections with TLS to its addresses, it takes those to the hosts that `match` says. `otherwise` is the
+    answer where no route matches; `unmatched` what happens to the request before that.
     """
 
     label: str
     place: Line
     binds: tuple[Bind, ...] = ()
+    match: Condition = ALWAYS
     steps: tuple[Step, ...] = ()
     routes: tuple[Route, ...] = ()
     limits: tuple[Limit, ...] = ()

@@ -24,9 +24,11 @@ def predict(config: Config, request: Request) -> Prediction:
     Where several listeners could take it, those of the request's port come first; of the others, the first that
     leads to an upstream. `assumed` says which one was taken.
     """
-    listeners = [listener for listener in config.listeners if _takes(listener, request)]
+    listeners = [listener for listener in config.listeners if takes(listener, request)]
     if not listeners:
-        where = f"port {request.port}" if request.port else "this request"
+        named = any(_binds(listener, request) for listener in config.listeners)
+        host = next((value for name, value in request.headers if name.lower() == "host"), "")
+        where = f"TLS for {host}" if named else f"port {request.port}" if request.port else "this request"
         return _nothing(config, Unknown(what="the listener", why=f"no listener of the config takes {where}"))
     found = [_through(config, listener, request) for listener in listeners]
     at = next((index for index, one in enumerate(found) if one.reached is not False), 0)
@@ -42,9 +44,14 @@ def carry(config: Config, listener: Listener, route: Route, request: Request) ->
     return finish(run, config, listener, route) if run.enter(listener) else _left(run, config, listener)
 
 
-def _takes(listener: Listener, request: Request) -> bool:
-    """Whether a listener can be the one that the client connected to, as far as both are known."""
-    return bool(_binds(listener, request)) or not listener.binds
+def takes(listener: Listener, request: Request) -> bool:
+    """Whether a listener can be the one that the client connected to, as far as both are known.
+
+    A client of TLS names the host that it asks for (RFC 6066, 3); it is taken to be the Host of the request.
+    """
+    if listener.binds and not _binds(listener, request):
+        return False
+    return request.scheme != "https" or holds(listener.match, Run(request)) is not False
 
 
 def _binds(listener: Listener, request: Request) -> list[Bind]:

@@ -8,6 +8,9 @@ from wsprobe.frozen import dataclass
 from wsprobe.lb.expressions import Subject
 from wsprobe.parts import Header
 
+SOME_HOST = "app.example.com"
+"""The host of a request that is asked about by its path alone."""
+
 OF_TARGET = frozenset({Subject.TARGET, Subject.PATH, Subject.RAW_PATH, Subject.QUERY})
 
 
@@ -31,7 +34,7 @@ class Request:
     machine: str | None = None
 
 
-def upgrade(target: str = "/", host: str = "app.example.com", headers: tuple[Header, ...] = ()) -> Request:
+def upgrade(target: str = "/", host: str = SOME_HOST, headers: tuple[Header, ...] = ()) -> Request:
     """The request of a client that asks for a WebSocket (RFC 6455, 4.1), with more headers behind its own."""
     own = (
         ("Host", host),
@@ -81,7 +84,7 @@ def request_for(url: str, headers: tuple[Header, ...]) -> Request:
     parts = urlsplit(url)
     target = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
     if not parts.netloc:
-        host = next((value for name, value in headers if name.lower() == "host"), "app.example.com")
+        host = next((value for name, value in headers if name.lower() == "host"), SOME_HOST)
         return upgrade(target, host, headers)
     secure = parts.scheme in {"wss", "https"}
     default = 443 if secure else 80

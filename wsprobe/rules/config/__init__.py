@@ -110,6 +110,10 @@ def survey(config: Config, asked: Asked | None = None) -> Iterator[tuple[Passage
         for route in listener.routes
     ]
     aimed = [next(passage.aimed(), passage) for passage in passages]
+    if not (asked and asked.at) and any(passage.meant and passage.passes for passage in aimed):
+        # A path may be asked for at any of several hosts; one that passes the upgrade on was meant, if any.
+        pairs = zip(passages, aimed, strict=True)
+        aimed = [own if one.meant and not one.passes else one for own, one in pairs]
     return zip(aimed, intents(aimed), strict=True)
 
 

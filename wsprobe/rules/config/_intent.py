@@ -102,7 +102,7 @@ class _Others:
 def _shown(passage: Passage) -> Iterator[Intent]:
     """What the route itself shows, the surest first."""
     route = passage.route
-    if passage.asked.paths and route.sample in passage.asked.paths:
+    if passage.meant:
         yield Intent(Level.SURE, "that is what you asked for")
     led = (
         (*route.upstream.addresses, route.upstream.place.text if route.upstream.place else "") if route.upstream else ()

@@ -27,7 +27,7 @@ from wsprobe.lb.model import (
     Stall,
     Step,
 )
-from wsprobe.lb.predict import carry, finish, predict, steps_of
+from wsprobe.lb.predict import carry, finish, predict, steps_of, takes
 from wsprobe.lb.request import Request
 from wsprobe.lb.run import Run
 from wsprobe.parts import Header, Line
@@ -47,20 +47,24 @@ _MOST_TARGETS = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Passage:
-    """One route of one listener of one config, and the upgrade that was carried over it."""
+    """One route of one listener of one config, and the upgrade that was carried over it.
+
+    `meant` says that it is the upgrade that the user asked about.
+    """
 
     config: Config
     listener: Listener
     route: Route
     asked: Asked = field(default_factory=Asked)
     index: Index | None = None
+    meant: bool = False
 
     @cached_property
     def entry(self) -> Listener:
         """The listener without its routes, with every authentication and every limit open."""
         # What a proxy answers by default before it chooses a route is about malformed requests, and this is none.
         steps = tuple(step for step in self.listener.steps if step.place or not isinstance(step, Answer))
-        return replace(opened(replace(self.listener, steps=steps)), binds=(), routes=())
+        return replace(opened(replace(self.listener, steps=steps)), binds=(), match=ALWAYS, routes=())
 
     @cached_property
     def request(self) -> Request:
@@ -205,8 +209,13 @@ class Passage:
 
     def aimed(self) -> Iterator["Passage"]:
         """The same route with the request targets that were asked for and that it takes."""
+        at = self.asked.at
+        if at and not takes(self.listener, at):
+            return
+        host = next((value for name, value in at.headers if name.lower() == "host"), None) if at else None
         for path in self.asked.paths:
-            other = replace(self, route=replace(self.route, sample=path))
+            route = replace(self.route, sample=path, sample_host=host or self.route.sample_host)
+            other = replace(self, route=route, meant=True)
             if other.sampled and other.arrives:
                 yield other
 
@@ -222,7 +231,7 @@ class Passage:
         found = (_BEGINNING.match(text) for test in on_paths for text in test.texts)
         paths = [match[1] for match in found if match]
         for path in dict.fromkeys(paths[:_MOST_TARGETS]):
-            other = replace(self, route=replace(self.route, sample=path))
+            other = replace(self, route=replace(self.route, sample=path), meant=False)
             if path != self.route.sample and other.sampled and other.arrives:
                 yield other
 

@@ -34,13 +34,15 @@ class Asked:
     """What the user told beside the configs.
 
     `ping` is the interval of pings in seconds, `token` how many octets the largest credential has, `headers` are names
-    of headers that clients send, `paths` request targets that are known to be asked for a WebSocket.
+    of headers that clients send, `paths` request targets that are known to be asked for a WebSocket, `at` the request
+    for one whose host is known too.
     """
 
     ping: float | None = None
     token: int | None = None
     headers: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
+    at: Request | None = None
 
 
 def asking(listener: Listener, route: Route, asked: Asked) -> Request:
