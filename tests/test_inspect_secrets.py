@@ -364,6 +364,18 @@ def test_secrets_that_run_over_lines_are_found() -> None:
 @pytest.mark.parametrize(
     "line",
     [
+        '{"client_secret": "swordfish1", "db_password":"swordfish2","x-api-key":["swordfish3"],"api_token":"swordfish4"}',
+        "{client_secret: swordfish1, api_key: swordfish2, password: 'swordfish3', signing_key: swordfish4}",
+        "env API_TOKEN=swordfish1 DB_PASSWORD=swordfish2 SECRET_KEY=\"swordfish3\" ACCESS_KEY='swordfish4'",
+    ],
+)
+def test_all_secrets_of_a_line_are_found(line: str) -> None:
+    assert {f"swordfish{number}" for number in range(1, 5)} <= set(secrets.values(line))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
         'proxy_set_header Authorization "";',
         "proxy_set_header Authorization $http_authorization;",
         'proxy_set_header Authorization "Bearer $jwt";',

@@ -126,7 +126,7 @@ _SIGNED: _Pattern = (
     (":", "="),
     (
         rf"(?<![\w.$%@/-])(?P<quote>[\"']?)(?P<name>{_CONFIG_KEY})(?P=quote)\s*+(?P<sign>[:=])"
-        r"(?:(?<=:)\\?\s*+|(?<==)\s*+)(?P<values>[^\s].*)"
+        r"(?:(?<=:)\\?\s*+|(?<==)\s*+)(?=(?P<values>\S{1,80}))"  # a value may be a mapping with further names in it
     ),
 )
 _FORWARDED = ("x-forwarded-", "x-real-", "x-request-id", "x-content", "x-frame", "x-xss", "x-powered", "x-robots")
@@ -267,7 +267,7 @@ def _in_words(line: str, *, prose: bool) -> Iterator[Span]:
         for match in _matches(_LITERAL_OF, line):
             yield from _told(line, match, "credentials")
     for match in _matches(_SIGNED, line):
-        if not prose or not is_prose(match["values"].split()[0]):
+        if not prose or not is_prose(match["values"]):
             yield from _signed(line, match)
 
 
@@ -300,22 +300,27 @@ def _signed(line: str, match: re.Match[str]) -> Iterator[Span]:
     dashed = last.startswith("x-")
     if _compiled(_FILES).search(last) or (dashed and (not is_secret_name(last) or last.startswith(_FORWARDED))):
         return
-    rest = line[start:]
-    if rest[0] == "[":
+    if line[start] == "[":
         for word in _compiled(r"[\"']([^\"']+)[\"']").finditer(line, start, line.find("]", start) % (len(line) + 1)):
             yield from _inside(line, *word.span(1), name)
-    if rest[0] in "{[&*|>" and not rest.startswith("{SHA"):
+    if line[start] in "{[&*|>" and not line.startswith("{SHA", start):
         return
-    if rest[0] in "\"'`" or match["quote"] or match["sign"] == "=":
+    if line[start] in "\"'`" or match["quote"] or match["sign"] == "=":
         found = _compiled(_VALUE).match(line, start)
         end = found.end() if found else start
         if line[start:end].lower() in SCHEMES:
-            end = start + len(re.split(r"[\"'`]", rest, maxsplit=1)[0].rstrip())
+            end = _until(r"[\"'`]", line, start)
     else:
-        end = start + len(re.split(r"\s#|[,}](?:\s|$)|[\"'`]", rest, maxsplit=1)[0].rstrip())
+        end = _until(r"\s#|[,}](?:\s|$)|[\"'`]", line, start)
     if last.startswith("inline") and re.search(r"\s|^[\"']*\{", line[start:end].strip()):
         return  # a script, a page, or keys, of which the secret parts have names
     yield from _inside(line, start, end, name)
+
+
+def _until(pattern: str, line: str, start: int) -> int:
+    """Where the text from `start` on ends: before what ends it, without the space in front of that."""
+    found = _compiled(pattern).search(line, start)
+    return start + len(line[start : found.start() if found else len(line)].rstrip())
 
 
 def _block(lines: list[str], number: int) -> Iterator[str]:
