@@ -50,7 +50,8 @@ class Line:
     """A place in a config: the file as it was named, the line, where on it, and the text of that line.
 
     `length` is how many characters from `column` on are meant, 0 where it is the rest of the line. `text` is without
-    the white space around it, of which `indent` characters stood before.
+    the white space around it, of which `indent` characters stood before; what is shown of a very long line is the
+    part around the place, and `indent` counts all before it.
     """
 
     path: str

@@ -23,6 +23,9 @@ from wsprobe.patterns import lazy
 SIGN = "*"
 """What stands for each character of a secret in a line of a config."""
 
+LONGEST = 500
+"""Characters of a line of which all are shown: a config without line breaks would else be told whole at each place."""
+
 T = TypeVar("T")
 
 _DIVIDERS = lazy(r"[\s\"'`,;|=<>(){}\[\]]+")
@@ -46,6 +49,7 @@ class Veil:
         self._lines: dict[Line, Line] = {}
         self._edits: dict[HeaderEdit, HeaderEdit] = {}
         self._texts: dict[str, str] = {}
+        self._long: dict[str, str] = {}
         for secret in dict.fromkeys(known):
             self.remember(secret)
 
@@ -116,15 +120,20 @@ class Veil:
     # Lines of configs.
 
     def line(self, line: Line) -> Line:
-        """A line whose text has a sign for each character of a secret."""
-        text = line.text
+        """A line whose text has a sign for each character of a secret; of a very long one what stands around it."""
+        if len(line.text) > LONGEST:
+            return _around(line, self._once(self._long, line.text, lambda text: self._signed(text, line.path)))
+        text = self._signed(line.text, line.path)
+        return line if text == line.text else replace(line, text=text)
+
+    def _signed(self, text: str, path: str) -> str:
         for span in secrets.find(text):
             self.remember(text[span.start : span.end])
-            self.found[span.name[:64], line.path] += 1
+            self.found[span.name[:64], path] += 1
             text = text[: span.start] + SIGN * (span.end - span.start) + text[span.end :]
         for secret in self._there(text):
             text = text.replace(secret, SIGN * len(secret))
-        return line if text == line.text else replace(line, text=text)
+        return text
 
     def _there(self, text: str) -> list[str]:
         """The secrets that can be read in a text, the longest first."""
@@ -194,6 +203,14 @@ class Veil:
             return secret
         self.found[name[:64], "request"] += 1
         return self.remember(secret)
+
+
+def _around(line: Line, text: str) -> Line:
+    """The part of a long line that its place is in, as if there were nothing else; secrets are hidden already."""
+    begin = max(0, line.column - 1 - line.indent - LONGEST // 4)
+    part = text[begin : begin + LONGEST]
+    indent = line.indent + begin + len(part) - len(part.lstrip())
+    return replace(line, text=part.strip(), indent=indent)
 
 
 @cache

@@ -55,7 +55,7 @@ def _table(path: Path, inside: tuple[str, ...]) -> Mapping[str, object] | None:
 
     try:
         found: Any = tomllib.loads(octets.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # whatever is wrong with the text, or with a number or list in it
         raise UsageError(f"{path}: not TOML: {error}") from None
     for key in inside:
         found = found.get(key) if isinstance(found, dict) else None

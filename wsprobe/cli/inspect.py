@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from wsprobe.parts import Header
 
 _WEEK = 7 * 24 * 3600
-_VERSION = lazy(r"v?\d+(\.\d+){0,3}[\w.+-]*")
+_VERSION = lazy(r"v?\d{1,9}(\.\d{1,9}){0,3}[\w.+-]*")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

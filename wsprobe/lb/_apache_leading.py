@@ -17,6 +17,7 @@ from wsprobe.lb._apache_sections import Section, relation
 from wsprobe.lb._apache_servers import SCRIPTS
 from wsprobe.lb._apache_settings import Context, Layers, response, sample_host, timeouts, way_out
 from wsprobe.lb._apache_values import PATH, all_of
+from wsprobe.lb._numbers import natural
 from wsprobe.lb._paths import IN_PATHS
 from wsprobe.lb.expressions import (
     ALWAYS,
@@ -266,4 +267,5 @@ def status_of(node: Node) -> int:
     if node.name == "redirectpermanent":
         return 301
     first = node.first.lower()
-    return int(first) if first.isdigit() else WORDS.get(first, 302)
+    number = natural(first)
+    return WORDS.get(first, 302) if number is None else number

@@ -14,6 +14,7 @@ from wsprobe.lb.source import ReadError, Source
 
 _BUILT_IN = {"core", "so", "http", "log_config", "logio", "version", "unixd", "watchdog"}
 _VARIABLE = re.compile(r"\$\{([^}:]+)\}")
+_MAX_PUT_IN = 1_000_000
 
 
 @dataclass(slots=True)
@@ -68,6 +69,9 @@ def _filled(node: Node, parsed: Parsed) -> Node:
     """A directive with the variables put in that the config defines."""
     if "${" not in node.text or not parsed.defined:
         return node
+    if sum(len(parsed.defined.get(name, "")) for name in _VARIABLE.findall(node.text)) > _MAX_PUT_IN:
+        why = f"variables stand for more than {_MAX_PUT_IN} characters"
+        raise ReadError(node.place.path, why, node.place.line, node.place.column)
     text = _VARIABLE.sub(lambda found: parsed.defined.get(found[1], found[0]), node.text)
     return node if text == node.text else replace(node, text=text, args=words(text))
 

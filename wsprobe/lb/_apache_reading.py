@@ -11,6 +11,7 @@ from wsprobe.lb._apache_rules import rewriting
 from wsprobe.lb._apache_servers import Group, Server, chooser, groups, guard, servers
 from wsprobe.lb._apache_settings import Context
 from wsprobe.lb._apache_values import all_of
+from wsprobe.lb._numbers import natural
 from wsprobe.lb._paths import PathForm
 from wsprobe.lb.expressions import ALWAYS, Captured, Condition, How, Not, Of, OneOf, Subject, Test, Written
 from wsprobe.lb.model import Answer, Assign, Bind, Config, Edit, Every, Limit, Listener, Measure, Op, Route, Step
@@ -162,7 +163,7 @@ def _listen(node: Node) -> Bind:
     host, colon, port = node.first.rpartition(":")
     number = port if colon else node.first
     secure = len(node.args) > 1 and node.args[1].lower() == "https"
-    port_number = int(number) if number.isdigit() else None
+    port_number = natural(number)
     return Bind(address=host.strip("[]"), port=port_number, tls=secure or port_number == 443)
 
 
@@ -198,7 +199,8 @@ def _limits(server: Server) -> tuple[Limit, ...]:
         ("LimitRequestFields", 100, ((Measure.COUNT, 0, 400),)),
     ):
         node = server.last(name.lower())
-        most = int(node.first) if node and node.first.isdigit() else default
+        said = natural(node.first) if node else None
+        most = default if said is None else said
         if name == "LimitRequestFields" and most == 0:
             continue
         made += [

@@ -11,6 +11,7 @@ from wsprobe.lb._apache_expr import condition
 from wsprobe.lb._apache_grammar import undefined
 from wsprobe.lb._apache_rules import Cond, Rewriting, Rule
 from wsprobe.lb._apache_values import ARGS, PATH, all_of, join, variable
+from wsprobe.lb._numbers import natural
 from wsprobe.lb.expressions import (
     Captured,
     Cases,
@@ -71,8 +72,8 @@ def steps(found: Rewriting, root: str | None, guard: Condition) -> list[Step]:
         made.append(Assign(name="rule met", value=Cases(((held, Text("1")),)), when=guard, place=rule.place))
         made += _done(rule, root, all_of(guard, _MET))
         chained = "C" in rule.flags
-        if rule.flags.get("S", "").isdigit():
-            skipping.append((number + int(rule.flags["S"]), rule))
+        if (skipped := natural(rule.flags.get("S", ""))) is not None:
+            skipping.append((number + skipped, rule))
     return made
 
 

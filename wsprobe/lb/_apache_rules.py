@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from wsprobe.inspection import Unknown
 from wsprobe.lb._apache_grammar import Node, Parsed
+from wsprobe.lb._numbers import natural
 from wsprobe.model import Line
 
 _STATUS = {"permanent": 301, "temp": 302, "seeother": 303}
@@ -51,7 +52,7 @@ class Rule:
         if "R" not in self.flags:
             return 302 if _ABSOLUTE.match(self.target) and not self.proxied else None
         given = self.flags["R"]
-        return _STATUS.get(given.lower(), int(given) if given.isdigit() else 302)
+        return _STATUS.get(given.lower(), natural(given) or 302)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

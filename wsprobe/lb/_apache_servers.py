@@ -7,6 +7,7 @@ from wsprobe.lb._apache_grammar import Node, Parsed, undefined
 from wsprobe.lb._apache_sections import Places, Section, split
 from wsprobe.lb._apache_values import wildcard
 from wsprobe.lb._apache_workers import Pass, Worker, Workers, proxy_pass, settings
+from wsprobe.lb._numbers import natural
 from wsprobe.lb.expressions import (
     ALWAYS,
     Cases,
@@ -205,7 +206,7 @@ def _address(text: str) -> tuple[str, int | None]:
     if not colon or text.endswith("]"):
         host, port = text, ""
     host = "*" if host in {"*", "_default_", "0.0.0.0", "[::]"} else host.strip("[]")  # noqa: S104  a name in a config
-    return host, int(port) if port.isdigit() else None
+    return host, natural(port)
 
 
 def chooser(group: Group) -> Cases | None:

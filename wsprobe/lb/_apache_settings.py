@@ -202,7 +202,7 @@ _UNITS = {"ms": 0.001, "s": 1.0, "mi": 60.0, "min": 60.0, "h": 3600.0, "": 1.0}
 
 
 def _seconds(text: str) -> float | None:
-    found = re.fullmatch(r"(\d+)\s*(ms|s|min|mi|h)?", text.strip(), re.IGNORECASE)
+    found = re.fullmatch(r"(\d{1,18})\s*(ms|s|min|mi|h)?", text.strip(), re.IGNORECASE)
     return int(found[1]) * _UNITS[(found[2] or "").lower()] if found else None
 
 

@@ -17,7 +17,7 @@ MAX_PORTS = 1000
 
 _SCHEMES = {"https": "443", "http": "80", "h2c": "80"}
 _ADDRESS = re.compile(r"(?:(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://)?(?P<rest>.*)\Z")
-_RANGE = re.compile(r"(.*):(\d+)-(\d+)\Z")
+_RANGE = re.compile(r"(.*):(\d{1,5})-(\d{1,5})\Z")
 _TEMPLATE = re.compile(r"\$\{\w+\}|<[A-Za-z][\w .-]*>|(?<![A-Za-z0-9%])%[A-Za-z_]{2,}%")
 
 _TRANSPORT = frozenset({"dial_timeout", "response_header_timeout", "read_timeout", "write_timeout"})

@@ -16,8 +16,9 @@ MAX_DEPTH = 100
 """How deep blocks may be nested, and imports."""
 
 _EXPECTED = re.compile(r"^-{10}\n", re.MULTILINE)
-_INDEX = re.compile(r"\{args\[(-?\d+)\]\}|\{args\.(\d+)\}")
-_RANGE = re.compile(r"\{args\[(\d*):(\d*)\]\}\Z")
+_INDEX = re.compile(r"\{args\[(-?\d{1,9})\]\}|\{args\.(\d{1,9})\}")
+_LONG = 1000
+_RANGE = re.compile(r"\{args\[(\d{0,9}):(\d{0,9})\]\}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +174,8 @@ class _Parser:
         if within[-1] in within[:-1] or len(within) > MAX_DEPTH:
             self._problem(entry, f"import {entry.args[0].text}: a loop of imports")
             return
-        self.room -= sum(_size(each) for each in body)
+        longest = max((len(arg.text) for arg in args), default=0)
+        self.room -= sum(_size(each, len(args), longest) for each in body)
         if self.room < 0:
             raise ReadError(entry.place.path, f"more than {MAX_WORDS} words with all that it imports")
         filled = [each for one in body for each in _filled(one, args, entry.inner)]
@@ -184,8 +186,12 @@ def _is_snippet(entry: Entry) -> bool:
     return len(entry.words) == 1 and entry.name.startswith("(") and entry.name.endswith(")")
 
 
-def _size(entry: Entry) -> int:
-    return len(entry.words) + sum(_size(each) for each in entry.inner)
+def _size(entry: Entry, args: int, longest: int) -> int:
+    """How many words it can become with so many arguments; a long one, made of arguments, counts for more."""
+    own = sum(
+        args if _RANGE.match(word.text) else 1 + word.text.count("{args") * longest // _LONG for word in entry.words
+    )
+    return own + sum(_size(each, args, longest) for each in entry.inner)
 
 
 def _closes(line: tuple[Word, ...]) -> bool:

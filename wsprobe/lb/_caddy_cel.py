@@ -9,7 +9,7 @@ MAX_NESTING = 50
 """How deep parentheses may be nested."""
 
 _LEXEME = re.compile(
-    r"\s*(?:(?P<place>\{[^{}\s]+\})|(?P<text>'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")|(?P<number>\d+)"
+    r"\s*(?:(?P<place>\{[^{}\s]+\})|(?P<text>'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")|(?P<number>\d{1,18}(?!\d))"
     r"|(?P<word>true|false|in\b)|\.(?P<method>startsWith|endsWith|contains|matches)\(|(?P<mark>\|\||&&|[=!<>]=|[!<>()\[\],]))"
 )
 _METHODS: Mapping[str, How] = {

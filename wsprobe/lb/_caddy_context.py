@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from wsprobe.inspection import Timeout, Unknown
 from wsprobe.lb._caddy_tree import Tree
 from wsprobe.lb._caddy_values import Scope
+from wsprobe.lb._numbers import natural
 from wsprobe.lb.expressions import NEVER, Condition
 from wsprobe.lb.model import Answer, Edit, Gate, Step, Upstream
 from wsprobe.model import Line
@@ -81,14 +82,14 @@ def gate_of(steps: tuple[Step, ...]) -> Gate | None:
 
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SPAN = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h|d)")
+_SPAN = re.compile(r"(\d{1,18}(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h|d)")
 
 
 def seconds(text: str) -> float | None:
     """A duration of Caddy's: `1h30m`, or a number of nanoseconds; None where it is neither."""
     bare = text.removeprefix("-").removeprefix("+")
-    if re.fullmatch(r"\d+", bare):
-        return int(bare) / 1e9
+    if (nanoseconds := natural(bare)) is not None:
+        return nanoseconds / 1e9
     parts = _SPAN.findall(bare)
     if not parts or "".join(number + unit for number, unit in parts) != bare:
         return None
@@ -112,7 +113,7 @@ _SIZES = {
 
 def octets(text: str) -> int | None:
     """A size as Caddyfiles write it: `16KB`, `1MiB`; None where it is none."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text.strip().replace(",", ""))
+    found = re.fullmatch(r"(\d{1,18}(?:\.\d+)?)\s*([A-Za-z]*)", text.strip().replace(",", ""))
     if not found or found[2].lower() not in _SIZES:
         return None
     return int(float(found[1]) * _SIZES[found[2].lower()])

@@ -9,6 +9,7 @@ from wsprobe.lb._caddy_proxy import proxy
 from wsprobe.lb._caddy_rewrite import rewrites
 from wsprobe.lb._caddy_tree import Said, Tree, as_list
 from wsprobe.lb._caddy_values import value_of
+from wsprobe.lb._numbers import natural
 from wsprobe.lb.expressions import (
     Cases,
     Condition,
@@ -122,8 +123,7 @@ def _request_body(handler: Tree, context: Context) -> Pass:
 def _respond(handler: Tree, context: Context) -> End:
     said = handler.text("status_code")
     known = context.scope.known.get("http.error.status_code")
-    default = int(known.text) if known is not None and hasattr(known, "text") and known.text.isdigit() else 200
-    status = default if said is None else int(said) if said.isdigit() else None
+    status = natural(getattr(known, "text", "")) or 200 if said is None else natural(said)
     if handler.text("abort") == "true":
         status = None
     return End(place=handler.place, answer=Answer(status=status, why="Caddy answers by itself", place=handler.place))
@@ -131,7 +131,7 @@ def _respond(handler: Tree, context: Context) -> End:
 
 def _error(handler: Tree, _: Context) -> End:
     said = handler.text("status_code")
-    status = 500 if said is None else int(said) if said.isdigit() else None
+    status = 500 if said is None else natural(said)
     answer = Answer(status=status, why="Caddy answers with an error", place=handler.place)
     return End(place=handler.place, answer=answer, failed=status or 0)
 
@@ -174,7 +174,7 @@ def _spoilt(handler: Tree, context: Context) -> Iterator[Spoil]:
         if "reverse_proxy" in names:
             context.report.unknown("handle_response", "another upstream that is asked then is not read", each.place)
         elif "copy_response" not in names and (handlers or status):
-            code = int(status) if status is not None and status.isdigit() else 200 if handlers else None
+            code = natural(status or "") or (200 if handlers else None)
             yield Spoil(status=code, why="the response is handled, also where it is a 101", place=each.place)
         return
 

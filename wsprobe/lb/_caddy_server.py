@@ -11,6 +11,7 @@ from wsprobe.lb._caddy_rewrite import ESCAPED_PATH, KEPT_QUERY
 from wsprobe.lb._caddy_routes import Flattened, Way
 from wsprobe.lb._caddy_tree import Said, Tree
 from wsprobe.lb._caddy_values import Scope, nonempty
+from wsprobe.lb._numbers import natural
 from wsprobe.lb.expressions import (
     ALWAYS,
     NEVER,
@@ -49,7 +50,9 @@ from wsprobe.lb.model import (
 MAX_PORTS = 1000
 """How many ports of a range are listened on at most."""
 
-_ADDRESS = re.compile(r"(?:(?P<network>[a-z0-9]+)/)?(?P<host>\[[^\]]*\]|[^:]*)(?::(?P<port>\d+)(?:-(?P<last>\d+))?)?\Z")
+_ADDRESS = re.compile(
+    r"(?:(?P<network>[a-z0-9]+)/)?(?P<host>\[[^\]]*\]|[^:]*)(?::(?P<port>\d{1,5})(?:-(?P<last>\d{1,5}))?)?\Z"
+)
 
 
 def listeners(config: Tree, version: tuple[int, ...], report: Report) -> Iterator[Listener]:
@@ -66,8 +69,8 @@ def listeners(config: Tree, version: tuple[int, ...], report: Report) -> Iterato
 
 
 def _port(http: Tree, name: str, default: int) -> int:
-    said = http.text(name)
-    return int(said) if said is not None and said.isdigit() else default
+    said = natural(http.text(name) or "")
+    return default if said is None else said
 
 
 def _scope(http: Tree) -> Scope:
@@ -148,8 +151,7 @@ class _Server:
         return Test(Of(Subject.PEER), How.NETWORK, networks(found.texts("ranges")))
 
     def _limit(self) -> Limit:
-        said = self.tree.text("max_header_bytes")
-        most = int(said) if said is not None and said.isdigit() else 0
+        most = natural(self.tree.text("max_header_bytes") or "") or 0
         new = self.version >= (2, 11, 5)
         default = 16 * 1024 if new else 1024 * 1024
         # Go reads 4096 octets more than that, and Caddy has read the first 14 before, to see whether it is HTTP/2.

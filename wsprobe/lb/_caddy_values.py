@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from wsprobe.lb._numbers import natural
 from wsprobe.lb._paths import PathForm
 from wsprobe.lb.expressions import (
     Captured,
@@ -85,11 +86,13 @@ def _header(name: str) -> Value:
 
 def _label(index: str) -> Value | None:
     """A label of the host, counted from its right end."""
-    return Piece(Cased(Of(Subject.HOST)), ".", -1 - int(index)) if index.isdigit() else None
+    number = natural(index)
+    return None if number is None else Piece(Cased(Of(Subject.HOST)), ".", -1 - number)
 
 
 def _segment(index: str) -> Value | None:
-    return Piece(Without(_path(), prefix="/"), "/", 1 + int(index)) if index.isdigit() else None
+    number = natural(index)
+    return None if number is None else Piece(Without(_path(), prefix="/"), "/", 1 + number)
 
 
 _FAMILIES: Mapping[str, Callable[[str], Value | None]] = {

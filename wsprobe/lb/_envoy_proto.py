@@ -10,7 +10,7 @@ from wsprobe.lb._yaml import Node
 from wsprobe.lb.expressions import ALWAYS, Condition, Undecided
 from wsprobe.lb.source import Source
 
-_DURATION = re.compile(r"(-?[0-9]+(?:\.[0-9]+)?)s\Z")
+_DURATION = re.compile(r"(-?[0-9]{1,18}(?:\.[0-9]+)?)s\Z")
 _EXTENSION = re.compile(r"(?:type\.googleapis\.com/)?(?P<package>[\w.]+)\.(?P<message>\w+)\Z")
 _HUNDREDS = {"": 100, "HUNDRED": 100, "TEN_THOUSAND": 10_000, "MILLION": 1_000_000}
 _STRUCTS = ("TypedStruct",)

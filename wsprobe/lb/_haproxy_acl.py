@@ -8,6 +8,7 @@ from wsprobe.lb._haproxy_calls import calls_of
 from wsprobe.lb._haproxy_converters import Sample, as_number
 from wsprobe.lb._haproxy_samples import Scope, fetched, is_fetch, sample
 from wsprobe.lb._haproxy_words import Word
+from wsprobe.lb._numbers import natural
 from wsprobe.lb.expressions import (
     ALWAYS,
     NEVER,
@@ -150,8 +151,8 @@ def _ranges(patterns: tuple[str, ...]) -> Iterator[str]:
             operator = pattern
         elif ":" in pattern:
             yield pattern
-        elif pattern.lstrip("-").isdigit():
-            number = int(pattern)
+        elif (size := natural(pattern.removeprefix("-"))) is not None:
+            number = -size if pattern.startswith("-") else size
             yield _OPERATORS[operator].format(number, number + 1, number - 1)
         else:
             raise RefusedError(f"{operator} needs a number")

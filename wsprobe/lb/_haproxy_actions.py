@@ -12,6 +12,7 @@ from wsprobe.lb._haproxy_grammar import Directive
 from wsprobe.lb._haproxy_http import awaited
 from wsprobe.lb._haproxy_samples import HAS_PATH, PATH, Scope, sample
 from wsprobe.lb._haproxy_words import Word
+from wsprobe.lb._numbers import natural
 from wsprobe.lb.expressions import (
     ALWAYS,
     NEVER,
@@ -223,7 +224,7 @@ def _refuse(rule: Rule) -> Iterator[Step]:
     if rule.scope.response and rule.action == "deny":
         status = 502
     if given is not None:
-        status = int(given) if given.isdigit() else None
+        status = natural(given)
     if rule.action != "return" and status:
         status = rule.scope.errors.get(status, status)
     yield _answer(rule, status, f"{rule.action} answers by itself" if status else f"{rule.action} drops the connection")
@@ -236,7 +237,7 @@ def redirects(rule: Rule) -> Iterator[Step]:
     if "ignore-empty" in rule.words:
         where = next((at + 1 for at, word in enumerate(rule.words) if word in {"location", "prefix"}), 1)
         when = both(when, Not(Test(rule.value(where), How.EQUALS, ("",))))
-    yield _answer(replace(rule, when=when), int(code) if code and code.isdigit() else 302, "a redirect")
+    yield _answer(replace(rule, when=when), natural(code or "") or 302, "a redirect")
 
 
 def _auth(rule: Rule) -> Iterator[Step]:

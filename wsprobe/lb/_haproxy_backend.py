@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from wsprobe.lb._haproxy_proxy import Proxy, Server
 from wsprobe.lb._haproxy_samples import METHOD
+from wsprobe.lb._numbers import natural
 from wsprobe.lb.expressions import (
     How,
     Of,
@@ -31,8 +32,8 @@ def errors(*proxies: Proxy) -> dict[int, int]:
     found: dict[int, int] = {}
     for proxy in reversed(proxies):
         for line in proxy.all(*codes):
-            if len(line.words) > 1 and line.words[1].isdigit():
-                found[int(line.words[1])] = codes[line.name]
+            if len(line.words) > 1 and (code := natural(line.words[1])) is not None:
+                found[code] = codes[line.name]
     return found
 
 

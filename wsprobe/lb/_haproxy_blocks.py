@@ -4,6 +4,7 @@ import re
 
 from wsprobe.inspection import Problem, Unknown
 from wsprobe.lb._haproxy_words import Word
+from wsprobe.lb._numbers import natural
 from wsprobe.lb.source import ReadError, Source
 
 _MAX_DEPTH = 100  # of .if; HAProxy itself stops at 100
@@ -86,8 +87,8 @@ def decided(condition: str, version: tuple[int, ...]) -> bool | None:
     if condition.startswith("!"):
         inner = decided(condition[1:], version) if len(condition) < _MAX_CONDITION and condition[1:2] != "!" else None
         return None if inner is None else not inner
-    if condition.lstrip("-").isdigit() or not condition:
-        return bool(condition) and int(condition) != 0
+    if not condition or (number := natural(condition.removeprefix("-"))) is not None:
+        return bool(condition) and number != 0
     found = _PREDICATE.match(condition)
     return _predicate(found[1], found[2], version) if found else None
 

@@ -11,6 +11,7 @@ from wsprobe.lb._haproxy_blocks import version_of
 from wsprobe.lb._haproxy_grammar import PROXIES, Directive, Parsed, Section, parse
 from wsprobe.lb._haproxy_proxy import Proxy, Refuse, proxies
 from wsprobe.lb._haproxy_routes import Routes, Settings
+from wsprobe.lb._numbers import natural
 from wsprobe.lb.expressions import Condition, How, OneOf, Piece, Test, Undecided, both, header
 from wsprobe.lb.model import Config, Limit
 from wsprobe.lb.source import ReadError, Source
@@ -62,9 +63,8 @@ def _limits(sections: list[Section]) -> Iterator[Limit]:
 
     def number(keyword: str, default: int) -> tuple[int, Line | None]:
         line = lines.get(keyword)
-        if line is None or len(line.words) < 2 or not line.words[1].isdigit():
-            return default, None
-        return int(line.words[1]), line.place
+        said = natural(line.words[1]) if line and len(line.words) > 1 else None
+        return (default, None) if line is None or said is None else (said, line.place)
 
     (buffer, place), (reserve, _) = number("tune.bufsize", 16384), number("tune.maxrewrite", 1024)
     headers, headers_place = number("tune.http.maxhdr", 101)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 
 from wsprobe.frozen import dataclass
+from wsprobe.lb._numbers import natural
 from wsprobe.lb.expressions import (
     Cased,
     Cases,
@@ -150,7 +151,7 @@ def replacement(text: str) -> str:
         if char != "\\":
             made.append(char)
             at += 1
-        elif following.isdigit():
+        elif natural(following) is not None:
             made.append(rf"\g<{following}>")
             at += 2
         elif following == "x" and (found := re.match(r"[0-9A-Fa-f]{2}", text[at + 2 :])):

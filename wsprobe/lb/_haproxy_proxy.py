@@ -9,6 +9,7 @@ from wsprobe.lb._haproxy_acl import RefusedError, test
 from wsprobe.lb._haproxy_grammar import PROXIES, Directive, Section
 from wsprobe.lb._haproxy_samples import Scope
 from wsprobe.lb._haproxy_words import Word
+from wsprobe.lb._numbers import natural
 from wsprobe.lb.expressions import Condition
 from wsprobe.lb.model import Bind
 from wsprobe.parts import Line
@@ -198,9 +199,10 @@ def duration(word: Word, place: Line) -> Time | None:
     if word.variables:
         return Time(None, place)
     found = _TIME.match(word)
-    if not found:
+    number = natural(found[1]) if found else None
+    if not found or number is None:
         return None
-    seconds = int(found[1]) * _SECONDS[found[2] or "ms"]
+    seconds = number * _SECONDS[found[2] or "ms"]
     return Time(round(seconds, 6) or None, place, word[found.end() :])
 
 
@@ -220,9 +222,8 @@ def _binds(words: "list[Word] | tuple[Word, ...]") -> Iterator[Bind]:
 
 def _ports(text: str) -> list[int | None]:
     low, dash, high = text.partition("-")
-    if not low.isdigit() or (dash and not high.isdigit()):
-        return [None]
-    return list(range(int(low), min(int(high) if dash else int(low), int(low) + 100) + 1))
+    first, last = natural(low), natural(high if dash else low)
+    return [None] if first is None or last is None else list(range(first, min(last, first + 100) + 1))
 
 
 def proxies(sections: list[Section], refused: Refuse) -> list[Proxy]:

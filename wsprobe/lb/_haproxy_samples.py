@@ -31,6 +31,8 @@ from wsprobe.lb.expressions import (
     Value,
 )
 
+_MAX_CONVERTERS = 50
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -60,6 +62,8 @@ def sample(text: str, scope: Scope) -> Sample:
     if not calls:
         return undecided(text, f"the expression {_shown(text)} is not understood")
     (name, arguments), *converters = calls
+    if len(converters) > _MAX_CONVERTERS:
+        return undecided(_shown(text), f"more than {_MAX_CONVERTERS} converters are not followed")
     found = fetched(name, arguments, scope)
     for converter, given in converters:
         found = converted(found, converter, given)

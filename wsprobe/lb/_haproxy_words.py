@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Self
 
 _MAX_WORDS = 10_000  # in one line; HAProxy itself stops at 64
+_MAX_WORD = 1_000_000  # variables of the config can double each other
 
 
 class Word(str):
@@ -26,7 +27,7 @@ class Word(str):
 
 
 class QuoteError(Exception):
-    """A quote or brace that is not closed; the column where it was opened."""
+    """A quote that is not closed, or a word that is too long; the column where it begins."""
 
     def __init__(self, message: str, column: int) -> None:
         super().__init__(message)
@@ -42,7 +43,7 @@ _HEX = re.compile(r"x([0-9A-Fa-f]{2})")
 
 
 def split(line: str, environment: dict[str, str]) -> Iterator[Word]:
-    """The words of a line, up to a comment; QuoteError where a quote is not closed."""
+    """The words of a line, up to a comment; QuoteError where one cannot be read."""
     at = 0
     for _ in range(_MAX_WORDS):
         while at < len(line) and line[at] in " \t":
@@ -80,6 +81,8 @@ def _word(line: str, start: int, environment: dict[str, str]) -> tuple[Word, int
             at += 1
     if quote:
         raise QuoteError("the quote is not closed", opened + 1)
+    if sum(map(len, parts)) > _MAX_WORD:
+        raise QuoteError(f"a word of more than {_MAX_WORD} characters", start + 1)
     return Word("".join(parts), start + 1, quoted=quoted, variables=tuple(unknown)), at
 
 

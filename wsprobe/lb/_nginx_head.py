@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from wsprobe.lb._nginx_scope import Scope, size
+from wsprobe.lb._numbers import natural
 from wsprobe.lb._paths import PathForm
 from wsprobe.lb.expressions import (
     Condition,
@@ -127,17 +128,19 @@ def limits(scope: Scope) -> tuple[Limit, ...]:
     found, first = scope.setting("large_client_header_buffers"), scope.setting("client_header_buffer_size")
     count, most = (found.arg(0), size(found.arg(1))) if found else ("4", 8192)
     begin = size(first.arg(0)) if first else 1024
-    if most is None or begin is None or not count.isdigit():
+    many = natural(count)
+    if most is None or begin is None or many is None:
         return ()
     place = found.place if found else first.place if first and begin > most else None
     name = "large_client_header_buffers"
     largest = max(most, begin)
     lines = scope.setting("max_headers")
-    headers = int(lines.arg(0)) if lines and lines.arg(0).isdigit() else _MOST_HEADERS
+    told = natural(lines.arg(0)) if lines else None
+    headers = _MOST_HEADERS if told is None else told
     return (
         Limit(name=name, measure=Measure.START, most=largest - 2, status=414, place=place),
         Limit(name=name, measure=Measure.LINE, most=largest - 2, status=400, place=place),
-        Limit(name=name, measure=Measure.BUFFERS, most=int(count), status=400, place=place, first=begin, each=most),
+        Limit(name=name, measure=Measure.BUFFERS, most=many, status=400, place=place, first=begin, each=most),
         Limit(
             name="max_headers", measure=Measure.COUNT, most=headers, status=400, place=lines.place if lines else None
         ),

@@ -17,6 +17,7 @@ from wsprobe.lb._nginx_rewrite import Errors, made_inside
 from wsprobe.lb._nginx_scope import Scope
 from wsprobe.lb._nginx_timers import timers
 from wsprobe.lb._nginx_values import Around
+from wsprobe.lb._numbers import natural
 from wsprobe.lb.expressions import (
     ALWAYS,
     Undecided,
@@ -141,8 +142,7 @@ class Rest:
             yield Answer(status=None, why="try_files finds a file", when=found, place=each.place)
             last = each.args[-1]
             if last.startswith("="):
-                code = int(last[1:]) if last[1:].isdigit() else 404
-                yield from errors.steps(code, f"try_files ends with {last}", ALWAYS, each)
+                yield from errors.steps(natural(last[1:]) or 404, f"try_files ends with {last}", ALWAYS, each)
             elif last.startswith("@"):
                 yield Reroute(to=errors.named.get(last, last), why="try_files", place=each.place)
             else:

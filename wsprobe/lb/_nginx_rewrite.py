@@ -7,6 +7,7 @@ from wsprobe.frozen import dataclass
 from wsprobe.lb._nginx_grammar import Directive
 from wsprobe.lb._nginx_maps import group_names
 from wsprobe.lb._nginx_values import TEXT_EMPTY, Around, Values, after, names_in, sent
+from wsprobe.lb._numbers import natural
 from wsprobe.lb.expressions import (
     ALWAYS,
     Captured,
@@ -148,7 +149,8 @@ class Rewriting:
 
     def returned(self, each: Directive, guard: Condition) -> Iterator[Step]:
         """The steps of a `return`; after an error page the status is that of the error."""
-        code = int(each.arg(0)) if each.arg(0).isdigit() else 302
+        told = natural(each.arg(0))
+        code = 302 if told is None else told
         if code == _CLOSES:
             why = "return 444 closes the connection without an answer"
             yield Answer(status=None, why=why, when=guard, place=each.place)
@@ -317,5 +319,5 @@ class Errors:
         other = next((arg[1:] for arg in page.args[:-1] if arg.startswith("=")), str(status))
         if other:
             why = f"error_page keeps the status {other}, also of an upgrade; `=` before its target would not"
-            yield Spoil(status=int(other) if other.isdigit() else None, why=why, when=when, place=page.place)
+            yield Spoil(status=natural(other), why=why, when=when, place=page.place)
         yield Assign(name=ERROR, value=Text(other), when=when, place=page.place)

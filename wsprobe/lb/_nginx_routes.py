@@ -14,6 +14,7 @@ from wsprobe.lb._nginx_rest import HANDLERS, Rest
 from wsprobe.lb._nginx_rewrite import CHANGED, ENTERED, HANDLED, REWRITTEN, Errors, Rewriting, said
 from wsprobe.lb._nginx_scope import Scope
 from wsprobe.lb._nginx_values import PATH, Around, Values
+from wsprobe.lb._numbers import natural
 from wsprobe.lb._paths import PathForm
 from wsprobe.lb.expressions import (
     NEVER,
@@ -85,7 +86,7 @@ class Server:
         if self._statuses is None:
             found = [*self.scope.nearest("error_page"), *_within(self.scope.directives, "error_page")]
             codes = {arg.removeprefix("=") for page in found for arg in page.args[:-1]}
-            self._statuses = frozenset(int(code) for code in codes if code.isdigit())
+            self._statuses = frozenset(filter(None, map(natural, codes)))
         return self._statuses
 
     @property
@@ -115,8 +116,9 @@ class Server:
             elsewhere = any(not isinstance(step, Assign) for step in self.rewriting().steps)
             for each in () if elsewhere else self.scope.own("location"):
                 codes = [inner for inner in each.block or () if inner.name != "internal"]
-                if each.args and len(codes) == 1 and codes[0].name == "return" and codes[0].arg(0).isdigit():
-                    self._answers[each.args[-1]] = int(codes[0].arg(0))
+                returned = natural(codes[0].arg(0)) if len(codes) == 1 and codes[0].name == "return" else None
+                if each.args and returned is not None:
+                    self._answers[each.args[-1]] = returned
         return self._answers
 
     def before(self) -> tuple[Step, ...]:

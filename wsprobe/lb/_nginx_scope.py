@@ -9,8 +9,8 @@ from wsprobe.parts import Line
 from wsprobe.patterns import lazy
 
 _SECONDS = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "M": 2592000, "y": 31536000}
-_TIME = lazy(r"(\d+)(ms|[smhdwMy]?)(?=\d|$)")
-_SIZE = lazy(r"(\d+)([kKmMgG]?)\Z")
+_TIME = lazy(r"(\d{1,18})(ms|[smhdwMy]?)(?=\d|$)")
+_SIZE = lazy(r"(\d{1,18})([kKmMgG]?)\Z")
 _FACTOR = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 

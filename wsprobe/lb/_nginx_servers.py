@@ -16,7 +16,7 @@ from wsprobe.lb.model import Assign, Bind, Listener, Route, Step
 from wsprobe.parts import Line
 from wsprobe.patterns import lazy
 
-_PORT = lazy(r"(?:(?P<host>\[[^\]]*\]|[^:\[\]]*):)?(?P<port>\d+)(?:-(?P<last>\d+))?\Z")
+_PORT = lazy(r"(?:(?P<host>\[[^\]]*\]|[^:\[\]]*):)?(?P<port>\d{1,5})(?:-(?P<last>\d{1,5}))?\Z")
 _MAX_PORTS = 1000
 _ANY = frozenset({"*", "0.0.0.0", ""})  # noqa: S104  an address to compare with, not to listen on
 _HOST = Or(HOST, TEXT_EMPTY)

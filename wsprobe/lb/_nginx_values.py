@@ -276,13 +276,16 @@ class Values:
             self._open.remove(name)
         return self._compiled[key]
 
+    def _cost(self, text: str) -> int:
+        """How many tests the maps in a text cost; each time that it asks for one counts."""
+        return 1 + sum(self._costs.get(asked, 1) - 1 for asked in names_in(text))
+
     def _lookup(self, directive: Directive, around: Around) -> Value:
         """The value of a map: a text of its own first, then host names with `*`, then patterns in their order."""
         name = directive.arg(1)
         source = self.value(directive.arg(0), around)
         entries = [each for each in directive.block or () if each.name not in _MAP_WORDS]
-        asked = [self._costs.get(asked, 1) for asked in names_in(directive.arg(0))]
-        cost = self._costs[name[1:].lower()] = (len(entries) + 1) * max(asked, default=1)
+        cost = (len(entries) + 1) * self._cost(directive.arg(0))
         if cost > _MAX_COST:
             return Undecided(name, f"the map of {name} is too large to follow")
         if any(each.unread for each in entries):
@@ -298,6 +301,10 @@ class Values:
             caught = captures(pattern, source, ignore_case=each.name.startswith("~*")) if pattern else {}
             then = self.value(each.arg(0), around.knowing(**caught))
             ranked.append(((rank[0], rank[1] or index), condition, then))
+        cost += max((self._cost(each.arg(0)) for each in entries), default=0)
+        if cost > _MAX_COST:
+            return Undecided(name, f"the map of {name} asks too many others to be followed")
+        self._costs[name[1:].lower()] = cost
         ranked.sort(key=lambda entry: entry[0])
         return Cases(tuple((condition, then) for _, condition, then in ranked), default)
 

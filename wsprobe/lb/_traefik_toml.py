@@ -37,6 +37,8 @@ def read(source: Source) -> Setting:
         found = _AT.search(str(error))
         line, column = (int(found[1]), int(found[2])) if found else (len(source.lines), 0)
         raise ReadError(source.path, f"not TOML: {_AT.sub('', str(error))}", line, column) from None
+    except ValueError:
+        raise ReadError(source.path, "not TOML: a number that is too long") from None
     except RecursionError:
         raise ReadError(source.path, "nested too deep to be a config") from None
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 from urllib.parse import unquote
 
+from wsprobe.lb._numbers import natural
 from wsprobe.lb._paths import written
 from wsprobe.lb.expressions import (
     All,
@@ -203,9 +204,9 @@ def _captured(value: Captured, view: View) -> str | Unsure | None:
     found = _searched("search", value.pattern, text, ignore_case=value.ignore_case)
     if found is None or isinstance(found, Unsure):
         return found
-    group = int(value.group) if value.group.isdigit() else value.group
+    number = natural(value.group)
     try:
-        caught: str | None = found[group]
+        caught: str | None = found[value.group if number is None else number]
     except IndexError:
         return None
     return caught

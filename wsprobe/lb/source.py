@@ -3,11 +3,13 @@
 A file is opened only where a config names it by path below the root; everything else is a `Problem` in one line.
 """
 
+import fnmatch
 import glob
 import os
 import stat
 from collections.abc import Iterator
 from dataclasses import field
+from itertools import takewhile
 from pathlib import Path
 
 from wsprobe.frozen import dataclass
@@ -19,6 +21,9 @@ MAX_FILE = 16 * 1024 * 1024
 
 MAX_FILES = 2000
 """How many files one run opens at most."""
+
+MAX_LOOKED = 200_000
+"""How many names of files the patterns of one include are held against."""
 
 MAX_TOTAL = 64 * 1024 * 1024
 """Octets that one run reads at most."""
@@ -65,7 +70,7 @@ class Files:
             with os.fdopen(os.open(real, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     raise ReadError(shown, "not a regular file")
-                octets = file.read(MAX_FILE + 1)
+                octets = file.read(MAX_FILE + 1) or b""  # None where a file of the system has nothing to read yet
         except OSError as error:
             raise ReadError(shown, f"cannot be read: {error.strerror}") from None
         self.octets += len(octets)
@@ -80,20 +85,46 @@ class Files:
 
         `shown` is the file that includes. A pattern that matches nothing is no problem, a path is.
         """
-        path = base / pattern
-        paths = [path]
-        if glob.has_magic(pattern):
-            inside = path.parent.resolve().is_relative_to(self.root) if not glob.has_magic(str(path.parent)) else True
-            if not inside:
-                why = f"include {pattern}: lies outside of {_shown(self.root)}; --root widens what may be opened"
-                yield Problem(path=shown, line=0, column=0, message=why)
-                return
-            paths = [Path(name) for name in sorted(glob.glob(str(path)))[:MAX_FILES]]  # noqa: PTH207  a pattern may be absolute
+        try:
+            paths = self._matches(base / pattern) if glob.has_magic(pattern) else [base / pattern]
+        except ReadError as error:
+            yield Problem(path=shown, line=0, column=0, message=f"include {pattern}: {error.problem.message}")
+            return
         for each in paths:
             try:
                 yield self.open(each)
             except ReadError as error:
                 yield Problem(path=shown, line=0, column=0, message=f"include {each}: {error.problem.message}")
+
+    def _matches(self, pattern: Path) -> list[Path]:
+        """What a pattern names, in the order of names, and of folders outside of the root the folders themselves."""
+        literal = [*takewhile(lambda part: not glob.has_magic(part), pattern.parts)]
+        found, outside = [Path(*literal)], list[Path]()
+        if not self._has(found[0]):
+            raise ReadError(str(pattern), f"lies outside of {_shown(self.root)}; --root widens what may be opened")
+        looked = 0
+        for part in pattern.parts[len(literal) :]:
+            outside += (folder for folder in found if not self._has(folder))
+            names = [(folder, name) for folder in found if self._has(folder) for name in _names(folder, part)]
+            looked += len(names)
+            if looked > MAX_LOOKED:
+                raise ReadError(str(pattern), f"more than {MAX_LOOKED} names to look at")
+            found = [folder / name for folder, name in names]
+        return [*sorted(found, key=str)[:MAX_FILES], *outside[:1]]
+
+    def _has(self, path: Path) -> bool:
+        return Path(os.path.realpath(path)).is_relative_to(self.root)
+
+
+def _names(folder: Path, part: str) -> list[str]:
+    """The names in a folder that a part of a pattern fits; hidden ones only where it begins with a dot as well."""
+    if not glob.has_magic(part):
+        return [part] if os.path.lexists(folder / part) else []
+    try:
+        names = os.listdir(folder)  # noqa: PTH208  only names are wanted
+    except OSError:  # no folder, or one that may not be read: glob(3) passes over it too
+        return []
+    return [name for name in fnmatch.filter(names, part) if part.startswith(".") or not name.startswith(".")]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,6 +136,7 @@ class Source:
     files: Files
     real: Path
     _lines: list[str] = field(default_factory=list, repr=False)
+    _stripped: dict[int, tuple[str, int]] = field(default_factory=dict, repr=False)
 
     @property
     def lines(self) -> list[str]:
@@ -115,11 +147,14 @@ class Source:
 
     def at(self, line: int, column: int = 0, length: int = 0) -> Line:
         """A place; without a column, the first character of the line that is no space."""
-        text = self.lines[line - 1].rstrip("\r") if 0 < line <= len(self.lines) else ""
-        indent = len(text) - len(text.lstrip())
-        return Line(
-            path=self.path, line=line, text=text.strip(), column=column or indent + 1, length=length, indent=indent
-        )
+        text, indent = self._stripped.get(line) or self._strip(line)
+        return Line(path=self.path, line=line, text=text, column=column or indent + 1, length=length, indent=indent)
+
+    def _strip(self, line: int) -> tuple[str, int]:
+        """A line without white space, and how much stood before; once, for a whole config may stand on one line."""
+        text = self.lines[line - 1] if 0 < line <= len(self.lines) else ""
+        self._stripped[line] = found = text.strip(), len(text) - len(text.lstrip())
+        return found
 
     def include(self, pattern: str, base: Path | None = None) -> Iterator["Source | Problem"]:
         """The files that this one includes by that path or pattern, relative to `base` (default: its own folder)."""

@@ -50,7 +50,7 @@ def render(inspection: Inspection, *, width: int = 100, colour: bool = False) ->
     for config in inspection.configs:
         _config(page, config, inspection)
         own = [finding for finding in left if finding.place.path in config.files]
-        left = [finding for finding in left if finding not in own]
+        left = [finding for finding in left if finding.place.path not in config.files]
         _findings(page, own)
     _findings(page, left)
     _silenced(page, inspection)

@@ -14,6 +14,7 @@ from wsprobe.frozen import dataclass
 from wsprobe.inspection import Handling
 from wsprobe.lb.expressions import All, Condition, How, Of, OneOf, Subject, Test
 from wsprobe.lb.model import Edit, Named, Op
+from wsprobe.parts import Line
 from wsprobe.patterns import lazy
 from wsprobe.rules.config._passage import Passage
 from wsprobe.rules.config._upgrade import HANDSHAKE
@@ -60,7 +61,7 @@ _OTHER = lazy(
 )
 _CHECKED = lazy(r"/(?:health(?:z|check)?|metrics|stats|status|ready(?:z)?|livez)/?$", re.IGNORECASE)
 _WEBSOCKET = lazy(r"\bwss?://")
-_LEADS = lazy(r"\w+://([^\s;\"']+)")
+_LEADS = lazy(r"\w://([^\s;\"']+)")
 _ASKS = frozenset({"upgrade", "connection", *(name.lower() for name in HANDSHAKE)})
 
 
@@ -170,8 +171,14 @@ def _tests_upgrade(condition: Condition) -> bool:
 def _called(passage: Passage) -> str:
     """The names that a route goes by."""
     upstream = passage.route.upstream
-    led = _LEADS.findall(upstream.place.text) if upstream and upstream.place else ()
+    led = _LEADS.findall(_from(upstream.place)) if upstream and upstream.place else ()
     return " ".join((passage.route.label, passage.route.sample, *(upstream.addresses if upstream else ()), *led))
+
+
+def _from(place: Line) -> str:
+    """What stands at a place: of a config on one line not what stands at all others."""
+    start = max(0, place.column - 1 - place.indent)
+    return place.text[start : start + 500]
 
 
 def _is_root(passage: Passage) -> bool:
