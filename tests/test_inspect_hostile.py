@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -19,7 +20,10 @@ TRAEFIK = """\
 http: {routers: {a: {rule: "PathPrefix(`/ws`)", service: s, priority: NUMBER}},
 services: {s: {loadBalancer: {servers: [{url: "http://127.0.0.1:9000"}]}}}}
 """
-CADDY = {"match": [{"path": ["/ws"]}], "handle": [{"handler": "reverse_proxy", "upstreams": [{"dial": "app:80"}]}]}
+CADDY: dict[str, Any] = {
+    "match": [{"path": ["/ws"]}],
+    "handle": [{"handler": "reverse_proxy", "upstreams": [{"dial": "app:80"}]}],
+}
 
 
 def doubling(line: str, times: int = 60) -> str:

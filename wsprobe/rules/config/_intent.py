@@ -106,7 +106,9 @@ def _shown(passage: Passage) -> Iterator[Intent]:
     if passage.meant:
         yield Intent(Level.SURE, "that is what you asked for")
     led = (
-        (*route.upstream.addresses, route.upstream.place.text if route.upstream.place else "") if route.upstream else ()
+        (*route.upstream.addresses, _from(route.upstream.place) if route.upstream.place else "")
+        if route.upstream
+        else ()
     )
     if any(_WEBSOCKET.search(text) for text in led):
         yield Intent(Level.SURE, "it leads to ws://")
