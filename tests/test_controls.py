@@ -188,6 +188,8 @@ def test_a_403_is_asked_again_with_other_origins() -> None:
         own: controls(ran)[own],
         "the same upgrade without Origin": "403",
         "the same upgrade with Host 127.0.0.1": "403",
+        f"{own}, once more": controls(ran)[f"{own}, once more"],
+        "the same upgrade after these": "403",
     }
     assert controls(ran)[own].startswith("101, then ended without a close frame (eof)")
 
@@ -195,7 +197,7 @@ def test_a_403_is_asked_again_with_other_origins() -> None:
 def test_the_origin_itself_can_be_asked_past_what_stands_before_it() -> None:
     with Backend(answering(lambda _: OPEN, status)) as inner, Backend(INCIDENT) as app:
         ran = traced(app, "--bypass", f"http://127.0.0.1:{inner.port}/inner")
-        assert [request.start_line for request in inner.requests] == ["GET /inner HTTP/1.1"]
+        assert {request.start_line for request in inner.requests} == {"GET /inner HTTP/1.1"}
     assert controls(ran)["the same upgrade straight to the origin"] == "101, and it stayed open"
 
 
@@ -378,7 +380,7 @@ def cookie_only(exchange: Exchange) -> None:
 def test_the_token_can_be_tried_in_another_place() -> None:
     with Backend(cookie_only) as app:
         ran = traced(app, "--carrier", "cookie:sid", "--carrier", "query:access_token", "--carrier", "subprotocol")
-        places = app.requests[-3:]
+        places = [request for request in app.requests if not good(request.get("authorization"))][1:4]
     assert controls(ran)["the token in cookie sid instead"] == "101, and it stayed open"
     assert controls(ran)["the token in query parameter access_token instead"].startswith("101, then closed with 1011")
     assert [request.get("authorization") for request in places] == [None] * 3

@@ -5,7 +5,7 @@ with the same result. An ask never says a secret: it says what to do with those 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from wsprobe.heads import values
@@ -16,20 +16,29 @@ from wsprobe.trials import (
     AGAIN,
     BROKEN,
     CANARY,
+    CARRIED,
+    HOST,
     HTTP2,
+    NO_ORIGIN,
     NONE,
+    ONCE_MORE,
+    ORIGIN,
     PLAIN,
     PLAIN_NONE,
+    STRAIGHT,
+    Elimination,
+    Outcome,
     elimination,
     has_credentials,
     in_words,
     outcome,
+    tells,
     why_stopped,
 )
 
 CANARY_HEADER = "X-Wsprobe-Canary"
 
-_FORBIDDEN = 403
+_ORIGIN_MATTERS = frozenset({Outcome(403), Outcome(101, "1008"), Outcome(101, "3003"), Outcome(101, "4403")})
 _HOST_MATTERS = frozenset({400, 403, 404, 421})
 
 
@@ -55,7 +64,8 @@ class Ask:
     """One control. `plain` is an ordinary GET; `path` and `url` are in place of those of the main request.
 
     `headers` replace those of the same name, and `without` are left out. `carrier` is where the bearer token is put in
-    place of Authorization: cookie:NAME, query:NAME or subprotocol. `http2` asks by extended CONNECT (RFC 8441).
+    place of Authorization: cookie:NAME, query:NAME or subprotocol. `http2` asks by extended CONNECT (RFC 8441). What is
+    `spare` is left out first where not all can be made.
     """
 
     name: str
@@ -67,6 +77,7 @@ class Ask:
     without: tuple[str, ...] = ()
     carrier: str | None = None
     http2: bool = False
+    spare: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,13 +112,20 @@ def next_ask(trace: Trace, allowed: Allowed) -> Ask | None:
     if not wanted(path, allowed) or len(trace.trials) >= allowed.most or why_stopped(trace):
         return None
     made = {trial.name for trial in trace.trials}
-    return next((ask for ask in worth_asking(path, allowed) if ask.name not in made), None)
+    return next((ask for ask in _fitting(path, allowed) if ask.name not in made), None)
+
+
+def _fitting(path: Path, allowed: Allowed) -> list[Ask]:
+    """What is worth asking, as far as it can all be made: the last of what can be spared is left out first."""
+    asks = list(worth_asking(path, allowed))
+    spare = [ask for ask in reversed(asks) if ask.spare][: max(0, len(asks) - allowed.most)]
+    return [ask for ask in asks if ask not in spare]
 
 
 def left_out(trace: Trace, allowed: Allowed) -> str | None:
     """Which controls were worth their connection and not made, since the most that may be made were; else None."""
     path = Path(trace)
-    if not wanted(path, allowed) or why_stopped(trace) or len(trace.trials) < allowed.most:
+    if not wanted(path, allowed) or why_stopped(trace):
         return None
     made = {trial.name for trial in trace.trials}
     missing = [ask.name for ask in worth_asking(path, allowed) if ask.name not in made]
@@ -122,9 +140,26 @@ def worth_asking(path: Path, allowed: Allowed) -> Iterator[Ask]:
     if path.outermost.response is None:
         return
     compared = tuple(_compared(path, allowed))
-    if compared:
-        yield Ask(name=AGAIN)
+    if not compared:
+        return
+    yield Ask(name=AGAIN)
     yield from compared
+    found = elimination(path)
+    helped = _first_of_each(found)
+    blameless = found.varied is not None and found.varied[0] != HTTP2
+    alarming = allowed.mode is Mode.AUTH and has_credentials(path.outermost) and not blameless
+    if alarming:
+        yield Ask(name=NONE, credentials=Credentials.NONE)
+        yield Ask(name=BROKEN, credentials=Credentials.BROKEN)
+    yield from (replace(ask, name=f"{ask.name}{ONCE_MORE}", spare=False) for ask in compared if ask.name in helped)
+    if alarming or helped:
+        yield Ask(name=AFTER)
+
+
+def _first_of_each(found: Elimination) -> set[str]:
+    """What helped and is worth a second try, which tells it from chance."""
+    first = [one[0] for one in (found.varied, found.carrier) if one]
+    return {*first, *([STRAIGHT] if found.well_straight else [])}
 
 
 def _compared(path: Path, allowed: Allowed) -> Iterator[Ask]:
@@ -136,23 +171,17 @@ def _compared(path: Path, allowed: Allowed) -> Iterator[Ask]:
         yield Ask(name=f"{PLAIN} on {allowed.path}", plain=True, path=allowed.path)
         yield Ask(name=f"{PLAIN_NONE} on {allowed.path}", plain=True, path=allowed.path, credentials=Credentials.NONE)
     if allowed.bypass:
-        yield Ask(name="the same upgrade straight to the origin", url=allowed.bypass)
+        yield Ask(name=STRAIGHT, url=allowed.bypass)
     if credentials:
-        yield from (
-            Ask(name=f"the token in {_where(carrier)} instead", carrier=carrier) for carrier in allowed.carriers
-        )
+        yield from (Ask(name=f"{CARRIED} {_where(carrier)} instead", carrier=carrier) for carrier in allowed.carriers)
     if allowed.canary:
-        yield Ask(name=CANARY, headers=((CANARY_HEADER, allowed.canary),))
+        yield Ask(name=CANARY, headers=((CANARY_HEADER, allowed.canary),), spare=True)
     if allowed.host and code_of(path.outermost) in _HOST_MATTERS:
-        yield Ask(name=f"the same upgrade with Host {allowed.host}", headers=(("Host", allowed.host),))
+        yield Ask(name=f"{HOST} {allowed.host}", headers=(("Host", allowed.host),), spare=True)
     if allowed.http2:
-        yield Ask(name=HTTP2, http2=True)
-    if code_of(path.outermost) == _FORBIDDEN:
+        yield Ask(name=HTTP2, http2=True, spare=True)
+    if outcome(path.outermost) in _ORIGIN_MATTERS:
         yield from _origins(path, allowed)
-    if allowed.mode is Mode.AUTH and credentials:
-        yield Ask(name=NONE, credentials=Credentials.NONE)
-        yield Ask(name=BROKEN, credentials=Credentials.BROKEN)
-        yield Ask(name=AFTER)
 
 
 def _where(carrier: str) -> str:
@@ -161,14 +190,14 @@ def _where(carrier: str) -> str:
 
 
 def _origins(path: Path, allowed: Allowed) -> Iterator[Ask]:
-    """A 403 may be about the Origin: what a page of the same host would send, and none at all."""
+    """A refusal may be about the Origin: what a page of the same host would send, and none at all."""
     request = path.outermost.request
     sent = values(request.headers, "origin") if request else []
     for origin in allowed.origins:
         if sent != [origin]:
-            yield Ask(name=f"the same upgrade with Origin {origin}", headers=(("Origin", origin),))
+            yield Ask(name=f"{ORIGIN} {origin}", headers=(("Origin", origin),))
     if sent:
-        yield Ask(name="the same upgrade without Origin", without=("Origin",))
+        yield Ask(name=NO_ORIGIN, without=("Origin",))
 
 
 # What came of them.
@@ -212,7 +241,7 @@ def _weight(one: Weighing) -> str:
 def _together(trace: Trace) -> Iterator[Control]:
     """The lines of the elimination table that apply, as far as the trials are evidence."""
     found = elimination(Path(trace))
-    if why_stopped(trace) is None and found.none and outcome(found.good) != outcome(found.none):
+    if why_stopped(trace) is None and found.checked and found.differs(found.none):
         yield Control(
             name="together",
             result="on the upgrade the credentials make a difference: they reached whoever answered, so they were not "
@@ -223,4 +252,10 @@ def _together(trace: Trace) -> Iterator[Control]:
             yield Control(
                 name="together",
                 result=f"plain HTTP answered {in_words(good)} with and without credentials: it tells nothing of them",
+            )
+        elif not tells(good, none):
+            yield Control(
+                name="together",
+                result=f"plain HTTP answered {in_words(good)} with the credentials and {in_words(none)} without: that "
+                "does not show that it takes them",
             )

@@ -15,7 +15,17 @@ from wsprobe.ladder import Ladder, ladder
 from wsprobe.model import Confidence, Finding, Observation, Place, Redaction, Segment, Severity, Skip
 from wsprobe.path import Origin, Pair, Path, code_of
 from wsprobe.rules import load, names
-from wsprobe.trials import Elimination, elimination, has_credentials, why_stopped
+from wsprobe.trials import (
+    AFTER,
+    HTTP2,
+    Elimination,
+    elimination,
+    has_credentials,
+    in_words,
+    may_be_a_timer,
+    may_want_credentials,
+    why_stopped,
+)
 from wsprobe.wording import ending, plain, stretch
 
 
@@ -77,16 +87,37 @@ def hops(path: Path) -> list[tuple[Observation, Path]] | Lack:
 
 
 def credentials_compared(path: Path) -> list[Elimination] | Lack:
-    """A failed upgrade with credentials, beside what came of it without them or over plain HTTP."""
+    """A failed upgrade with credentials, beside what came of it without them, elsewhere, or over plain HTTP."""
     answered_before = bool(path.trace.silent) and not path.upgraded  # then nobody further in was asked
     if path.healthy or path.client is None or not has_credentials(path.outermost) or answered_before:
         return []
-    if why := why_stopped(path.trace):
-        return Lack(f"controls that can be compared: {why}")
     found = elimination(path)
-    if found.none is None and not found.plain_tells:
-        return Lack("an upgrade without credentials beside it, which --controls auth makes")
-    return [found]
+    lacks = _uncomparable(path, found)
+    return Lack(lacks) if lacks else [found]
+
+
+def _uncomparable(path: Path, found: Elimination) -> str | None:
+    """Why nothing can be said of the credentials; None where it can."""
+    if why := why_stopped(path.trace):
+        return f"controls that can be compared: {why}"
+    if not may_want_credentials(found.good):
+        return f"an end that credentials can be to blame for: {in_words(found.good)} is none"
+    name, hop = found.varied or ("", found.good)
+    if name and name != HTTP2:  # over HTTP/2 the credentials may be what is treated otherwise
+        return f"credentials that can be to blame: {name} came to this: {in_words(hop)}"
+    if found.none is None and not found.telling and not found.carrier:
+        return "an upgrade without credentials beside it, which --controls auth makes"
+    if (found.differs(found.none) or found.differs(found.broken)) and not found.checked:
+        return f"{AFTER}: whether those without good credentials changed what the server does is not known"
+    return None
+
+
+def varied(path: Path) -> list[Elimination] | Lack:
+    """A failed upgrade beside what went well with one thing changed that is no credential."""
+    if path.healthy or path.client is None or why_stopped(path.trace):
+        return []
+    found = elimination(path)
+    return [found] if found.varied or found.well_straight else []
 
 
 def ladders(path: Path) -> list[tuple[Path, Ladder]] | Lack:
@@ -211,6 +242,16 @@ def observe_beyond(path: Path, hop: Observation) -> tuple[str, ...]:
     record = f"wsprobe record {name} --listen 0.0.0.0:8081 --to http://127.0.0.1:8080 -o {name}.jsonl"
     where = f"beside the application, beyond {plain(hop.name)}; point to 8081 what now points to 8080"
     return f"{record}   # {where}", again(path, f"--records {name}.jsonl", f"RECORDS {name}.jsonl")
+
+
+def compare_credentials(path: Path) -> tuple[str, ...]:
+    """The command that asks from outside whether the credentials matter, where that is open and nobody looks inside."""
+    hop = path.client
+    if hop is None or len(path.hops) > 1 or not has_credentials(hop) or may_be_a_timer(hop) or why_stopped(path.trace):
+        return ()
+    found = elimination(path)
+    asked = found.none is not None or found.varied is not None
+    return () if asked or not may_want_credentials(hop) else (again(path, "--controls auth"),)
 
 
 def again(path: Path, options: str, records: str = "RECORDS") -> str:

@@ -4,10 +4,11 @@ An outcome is compared and never guessed from: two exchanges are equal where a c
 ends apart. A server that answers differently at each try makes every comparison worthless, and that is said.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wsprobe.durations import seconds
-from wsprobe.ends import first_close
+from wsprobe.ends import first_close, is_healthy, silence
 from wsprobe.heads import values
 from wsprobe.model import Ending, Observation, Sender, Trace, Trial
 from wsprobe.path import SWITCHING, Path, code_of
@@ -19,6 +20,11 @@ NONE, BROKEN = "an upgrade without credentials", "an upgrade with a broken token
 AFTER = "the same upgrade after these"
 HTTP2 = "the same upgrade over HTTP/2"
 CANARY = "the same upgrade with a canary header"
+STRAIGHT = "the same upgrade straight to the origin"
+ORIGIN, NO_ORIGIN = "the same upgrade with Origin", "the same upgrade without Origin"
+HOST = "the same upgrade with Host"
+CARRIED = "the token in"
+ONCE_MORE = ", once more"
 
 _TOO_MANY, _UNAVAILABLE = 429, 503
 _CONNECTING = frozenset({"dns", "tcp", "tls", "proxy"})
@@ -29,7 +35,8 @@ class Outcome:
     """Equal where a client could not tell two exchanges apart by answer and end; times and reasons do not count.
 
     `status` is that of the final response, None without one. `end` is how the far side ended an upgraded connection:
-    its close code, `eof`, `reset`, or nothing where it stayed open.
+    its close code, `eof`, `reset`, or nothing where it stayed open; `malformed` where the 101 is none that a client may
+    take, and `client` with a code where the client had to end it.
     """
 
     status: int | None
@@ -42,9 +49,12 @@ def outcome(hop: Observation) -> Outcome:
     if status != SWITCHING:
         return Outcome(status, "" if status else hop.failure.kind if hop.failure else "no answer")
     close = first_close(hop)
-    if close is None or close.sender is not Sender.SERVER:
+    if hop.handshake and hop.handshake.response_flaws:
+        return Outcome(status, "malformed")
+    if close is None or (close.sender is not Sender.SERVER and is_healthy(close)):
         return Outcome(status)
-    return Outcome(status, str(close.code) if close.ending is Ending.FRAME else close.ending.value)
+    end = str(close.code) if close.ending is Ending.FRAME else close.ending.value
+    return Outcome(status, end if close.sender is Sender.SERVER else f"client {end}")
 
 
 def _switched(hop: Observation) -> int | None:
@@ -61,19 +71,23 @@ def in_words(hop: Observation) -> str:
         return hop.failure.message if hop.failure else "no answer"
     if status != SWITCHING:
         return str(status)
-    if close is None or close.sender is not Sender.SERVER:
+    if hop.handshake and hop.handshake.response_flaws:
+        return f"a 101 that is malformed: {'; '.join(hop.handshake.response_flaws)}"
+    if close is None or (close.sender is not Sender.SERVER and is_healthy(close)):
         return "101, and it stayed open"
     if close.ending is Ending.FRAME:
-        return f"101, then closed with {close_code(close)}"
+        by = "" if close.sender is Sender.SERVER else f" by {hop.name} itself"
+        return f"101, then closed{by} with {close_code(close)}"
     return f"101, then ended without a close frame ({close.ending}) after {seconds(close.at)}"
 
 
 def why_stopped(trace: Trace) -> str | None:
     """Why no further control would tell anything, or may be made; None where nothing speaks against it."""
-    return next((why for one in trace.trials if (why := _stopped_by(one, trace.hops[0]))), None)
+    alarming = any(one.name in {NONE, BROKEN} for one in trace.trials)
+    return next((why for one in trace.trials if (why := _stopped_by(one, trace.hops[0], alarming=alarming))), None)
 
 
-def _stopped_by(one: Trial, main: Observation) -> str | None:
+def _stopped_by(one: Trial, main: Observation, *, alarming: bool) -> str | None:
     hop = one.hops[0]
     code = code_of(hop)
     if code == _TOO_MANY or (code == _UNAVAILABLE and hop.response and values(hop.response.headers, "retry-after")):
@@ -82,46 +96,150 @@ def _stopped_by(one: Trial, main: Observation) -> str | None:
     if code is None and connecting and hop.failure and not main.failure:
         return f"the server took no more connections: {one.name}: {hop.failure.message}"
     if one.name in {AGAIN, AFTER} and outcome(hop) != outcome(main):
-        return _CHANGED[one.name].format(now=in_words(hop), first=in_words(main))
+        when = "first" if one.name == AGAIN else "banned" if alarming else "later"
+        return _CHANGED[when].format(now=in_words(hop), first=in_words(main))
     return None
 
 
 _CHANGED = {
-    AGAIN: "the same upgrade came to another result at its second try ({now}; at first {first}): a server that has to "
-    "warm up or takes one connection only looks like that, and so does a fault that comes and goes",
-    AFTER: "after the tries without good credentials the same upgrade came to another result ({now}; at first "
+    "first": "the same upgrade came to another result at its second try ({now}; at first {first}): a server that has "
+    "to warm up or takes one connection only looks like that, and so does a fault that comes and goes",
+    "later": "at its last try the same upgrade came to another result ({now}; at first {first}): a fault that comes "
+    "and goes looks like that, and what was compared before is no evidence",
+    "banned": "after the tries without good credentials the same upgrade came to another result ({now}; at first "
     "{first}): the server may have banned this client, and what came before it is no evidence",
 }
 
 
+_WANT_CREDENTIALS = frozenset({401, 403, 500})
+_FAIL_WITHOUT = frozenset({1008, 1011, 1014, 3000, 3003})
+_ANY_OF_THE_APPLICATION = range(4000, 5000)
+_QUIET = frozenset({"", "1000", "1001", "None"})
+_TIMER = 0.9
+"""Seconds of silence from which on an end may be a timer's: none is set below one second."""
+
+
+def went_well(hop: Observation) -> bool:
+    """Whether an upgrade came to a good end; over HTTP/2 too."""
+    found = outcome(hop)
+    return found.status == SWITCHING and found.end in _QUIET and not waited_in_vain(hop)
+
+
+def waited_in_vain(hop: Observation) -> bool:
+    """Whether a message that was expected did not come."""
+    return not all(step.met for step in hop.expectations)
+
+
+def may_want_credentials(hop: Observation) -> bool:
+    """Whether an exchange ended as it does where credentials are refused, or where a handler fails without them.
+
+    A redirection, a route that there is not, an upstream that is down or a restart speak of something else, whatever
+    the credentials are.
+    """
+    found = outcome(hop)
+    if found.status != SWITCHING:
+        return found.status in _WANT_CREDENTIALS
+    if found.end.isdigit() and found.end not in _QUIET:
+        return int(found.end) in _FAIL_WITHOUT or int(found.end) in _ANY_OF_THE_APPLICATION
+    return found.end in {"eof", "reset"} or (found.end in _QUIET and waited_in_vain(hop))
+
+
+def may_be_a_timer(hop: Observation) -> bool:
+    """Whether the connection was ended without a close frame, after a silence."""
+    return outcome(hop).end in {"eof", "reset"} and (silence(hop) or 0.0) >= _TIMER
+
+
 @dataclass(frozen=True, slots=True)
 class Elimination:
-    """The main upgrade beside its controls with other credentials; None for a control that was not made.
-
-    `plain` and `plain_none` are pairs of plain HTTP exchanges on one path, with the credentials and without.
-    """
+    """The main upgrade beside its controls, by name; what was not made is None."""
 
     path: Path
     good: Observation
-    none: Observation | None
-    broken: Observation | None
-    plain: tuple[tuple[Observation, Observation], ...]
+    made: Mapping[str, Observation]
 
     @property
-    def plain_tells(self) -> bool:
-        """Whether plain HTTP shows that the credentials are good for something: it differs without them."""
-        return any(outcome(good) != outcome(none) and (code_of(good) or 999) < 400 for good, none in self.plain)
+    def none(self) -> Observation | None:
+        """The upgrade without credentials."""
+        return self.made.get(NONE)
+
+    @property
+    def broken(self) -> Observation | None:
+        """The upgrade with a broken token."""
+        return self.made.get(BROKEN)
+
+    @property
+    def straight(self) -> Observation | None:
+        """The same upgrade straight to the application."""
+        return self.made.get(STRAIGHT)
+
+    @property
+    def plain(self) -> list[tuple[Observation, Observation]]:
+        """Pairs of plain HTTP exchanges on one path, with the credentials and without."""
+        without = {name: name.replace(PLAIN, PLAIN_NONE, 1) for name in self.made if name.startswith(PLAIN)}
+        return [(self.made[name], self.made[other]) for name, other in without.items() if other in self.made]
+
+    @property
+    def telling(self) -> tuple[Observation, Observation] | None:
+        """The plain HTTP that shows that the credentials are good for something: it takes them, and refuses without."""
+        return next((pair for pair in self.plain if tells(*pair)), None)
+
+    @property
+    def helped(self) -> list[tuple[str, Observation]]:
+        """What went better with one thing changed, each time that it was tried."""
+        return [
+            (name, hop)
+            for name, hop in self.made.items()
+            if name.startswith((*_VARIED, CARRIED, STRAIGHT))
+            and not name.endswith(ONCE_MORE)
+            and self._better(hop)
+            and self._better(self.made.get(f"{name}{ONCE_MORE}", hop))
+        ]
+
+    @property
+    def carrier(self) -> tuple[str, Observation] | None:
+        """Another place of the token in which the upgrade went well."""
+        return next((one for one in self.helped if one[0].startswith(CARRIED) and went_well(one[1])), None)
+
+    @property
+    def varied(self) -> tuple[str, Observation] | None:
+        """What helped and is another way, or a header that is no credential."""
+        return next((one for one in self.helped if one[0].startswith(_VARIED)), None)
+
+    @property
+    def well_straight(self) -> bool:
+        """Whether the upgrade went well straight to the application."""
+        return any(name == STRAIGHT and went_well(hop) for name, hop in self.helped)
+
+    @property
+    def checked(self) -> bool:
+        """Whether the main upgrade was made once more after all that, and so came to the same."""
+        return AFTER in self.made
+
+    def stays(self, name: str) -> bool:
+        """Whether what helped did so twice, and the main upgrade failed before and after."""
+        return self.checked and f"{name}{ONCE_MORE}" in self.made
+
+    def differs(self, other: Observation | None) -> bool:
+        """Whether an upgrade with other credentials was made and came to another result than the main one."""
+        return other is not None and outcome(other) != outcome(self.good)
+
+    def _better(self, hop: Observation) -> bool:
+        accepted, before = (outcome(one).status == SWITCHING for one in (hop, self.good))
+        return went_well(hop) or (accepted and not before)
+
+
+_VARIED = (ORIGIN, NO_ORIGIN, HOST, HTTP2)
+
+
+def tells(good: Observation, none: Observation) -> bool:
+    """Whether plain HTTP takes the credentials and refuses without; a server that fails or limits refuses nobody."""
+    with_, without = code_of(good) or 0, code_of(none) or 0
+    return 200 <= with_ < 400 <= without < 500 or 200 <= with_ < 300 <= without < 400
 
 
 def elimination(path: Path) -> Elimination:
     """What the trials of a path compare."""
-    made = {one.name: one.hops[0] for one in path.trace.trials}
-    pairs = [
-        (hop, made[other])
-        for name, hop in made.items()
-        if name.startswith(PLAIN) and (other := name.replace(PLAIN, PLAIN_NONE, 1)) in made
-    ]
-    return Elimination(path, path.outermost, made.get(NONE), made.get(BROKEN), tuple(pairs))
+    return Elimination(path, path.outermost, {one.name: one.hops[0] for one in path.trace.trials})
 
 
 def has_credentials(hop: Observation) -> bool:

@@ -13,7 +13,16 @@ from collections.abc import Iterator
 
 from wsprobe.durations import seconds
 from wsprobe.ends import both_at_once, first_close, frames, lost_frame, silence
-from wsprobe.judging import Rule, again, close_place, observe_beyond, origin_places, upgraded, where_else
+from wsprobe.judging import (
+    Rule,
+    again,
+    close_place,
+    compare_credentials,
+    observe_beyond,
+    origin_places,
+    upgraded,
+    where_else,
+)
 from wsprobe.model import Confidence, Finding, Observation, Sender, Severity
 from wsprobe.path import Origin, Path, Reach
 from wsprobe.wording import bare_ending
@@ -35,6 +44,7 @@ def check(path: Path) -> Iterator[Finding]:
 
 
 def _from_inside(path: Path, where: Origin) -> Finding:
+    settled = where.reach is Reach.BETWEEN or where.in_application
     return RULE.finding(
         f"The connection ended without a close frame; the end came from {where.words}. At {where.hop.name}: "
         f"{bare_ending(where.hop)}.",
@@ -45,7 +55,7 @@ def _from_inside(path: Path, where: Origin) -> Finding:
         "all end a connection so.",
         others=where_else(where),
         untested=() if where.in_application else (f"what happened {where.words}",),
-        next_=() if where.reach is Reach.BETWEEN or where.in_application else observe_beyond(path, where.hop),
+        next_=() if settled else (*observe_beyond(path, where.hop), *compare_credentials(path)),
     )
 
 

@@ -4,6 +4,10 @@ So they were not received, not read, or the application fails whatever it gets. 
 header that was stripped, a filter that consumed it and a fault of the application look the same to the client. An
 upgrade without credentials and one with a broken token are made only with `--controls auth`, since they can raise an
 alarm. Where plain HTTP takes the same credentials, they are good, and that makes the upgrade the suspect and no more.
+Where the upgrade goes well with the token in another place, the token and the handler are good, and that is likely too.
+
+Only an end that credentials can be to blame for is judged: a redirection, a missing route or an upstream that is down
+is alike with them and without, and says nothing of them.
 
 Bad:
     with the token: 101, then 1011; without it: 101, then 1011; with a broken one: 101, then 1011
@@ -17,35 +21,40 @@ from wsprobe.judging import Rule, again, credentials_compared, header_of, observ
 from wsprobe.model import Confidence, Finding, Observation, Place, Severity
 from wsprobe.path import Path
 from wsprobe.stacks import hint
-from wsprobe.trials import Elimination, in_words, outcome
+from wsprobe.trials import (
+    STRAIGHT,
+    Elimination,
+    in_words,
+    may_be_a_timer,
+    outcome,
+    waited_in_vain,
+)
 
 RULE = Rule(__name__, needs=credentials_compared, rank=35)
 
 
 def check(found: Elimination) -> Iterator[Finding]:
     """One finding where the credentials are not shown to matter on the upgrade."""
-    if found.none and outcome(found.none) != outcome(found.good):
+    if found.differs(found.none):
         return  # they reached whoever answered
-    if found.none and found.broken and outcome(found.broken) != outcome(found.good):
+    if found.none and found.differs(found.broken):
         return  # something read them: credential-intercepted tells it
     path, names = found.path, _names(found.good)
-    likely = found.none is not None and found.broken is not None
+    by_carrier = found.carrier is not None and found.stays(found.carrier[0])
+    likely = by_carrier or (found.none is not None and found.broken is not None)
     yield RULE.finding(
-        f"{_compared(found, names)}{_plain(found)}",
+        " ".join(filter(None, (_compared(found, names), _plain(found), _elsewhere(found)))),
         *_places(found),
-        # Where it arrived, how the application ended the connection tells more than that it made no difference.
-        severity=Severity.ERROR if likely and not _arrived(path, names) else Severity.WARNING,
+        severity=Severity.ERROR if likely and _leads(found, names) else Severity.WARNING,
         confidence=Confidence.LIKELY if likely else Confidence.POSSIBLE,
         segment=(path.outermost.name, None),
         header=names[0] if len(names) == 1 else None,
-        fix=f"Put a recorder beside the application and ask again: it shows whether {' and '.join(names)} arrived."
-        f"{_hint(found)}",
-        others=() if likely else (f"{' and '.join(names)} matters on the upgrade, and something else fails",),
+        fix=_fix(found, names),
+        others=()
+        if likely
+        else (f"{' and '.join(names)} arrives and counts, and the upgrade fails for another reason",),
         untested=_causes(found, names),
-        next_=(
-            *([] if likely else [again(path, "--controls auth")]),
-            *observe_beyond(path, path.hops[-1]),
-        ),
+        next_=_next(found, likely=likely),
     )
 
 
@@ -53,6 +62,14 @@ def _names(hop: Observation) -> list[str]:
     """The headers, or the request target, that the credentials stand in."""
     found = [header_of(hop, one) or "the query" for one in hop.redactions if one.message == "request"]
     return list(dict.fromkeys(found))
+
+
+def _leads(found: Elimination, names: list[str]) -> bool:
+    """Whether this tells more than how the connection ended.
+
+    It does not where the credentials arrived, and where a timer or a message that did not come is at hand.
+    """
+    return not (_arrived(found.path, names) or may_be_a_timer(found.good) or waited_in_vain(found.good))
 
 
 def _compared(found: Elimination, names: list[str]) -> str:
@@ -67,15 +84,33 @@ def _compared(found: Elimination, names: list[str]) -> str:
 
 
 def _plain(found: Elimination) -> str:
-    if not found.plain_tells:
+    if found.telling is None:
         return ""
-    good, none = next(pair for pair in found.plain if outcome(pair[0]) != outcome(pair[1]))
-    return f" Plain HTTP takes it: {in_words(good)} with it and {in_words(none)} without."
+    good, none = found.telling
+    return f"Plain HTTP takes it: {in_words(good)} with it and {in_words(none)} without."
 
 
-def _hint(found: Elimination) -> str:
+def _elsewhere(found: Elimination) -> str:
+    """What the same credentials came to in another place, and straight to the application."""
+    said = []
+    if found.carrier:
+        name, hop = found.carrier
+        said.append(f"With {name} the upgrade went well ({in_words(hop)}): the token is good, and a handler takes it.")
+    if found.straight:
+        alike = "it came to the same" if _fails_straight(found) else f"it came to this: {in_words(found.straight)}"
+        said.append(f"Straight to the application {alike}.")
+    return " ".join(said)
+
+
+def _fails_straight(found: Elimination) -> bool:
+    return found.straight is not None and not found.differs(found.straight)
+
+
+def _fix(found: Elimination, names: list[str]) -> str:
     said = hint(outcome(found.good))
-    return f" A hint, no evidence: {said}." if said else ""
+    recorder = f"Put a recorder beside the application and ask again: it shows whether {' and '.join(names)} arrived."
+    log = "Read the log of the application: asked directly it fails as well, so nothing before it is needed for that."
+    return f"{log if _fails_straight(found) else recorder}{f' A hint, no evidence: {said}.' if said else ''}"
 
 
 def _arrived(path: Path, names: list[str]) -> bool:
@@ -87,21 +122,49 @@ def _arrived(path: Path, names: list[str]) -> bool:
 
 
 def _causes(found: Elimination, names: list[str]) -> tuple[str, ...]:
-    """What each leaves the same trace, without those that a recorder rules out."""
-    what, path = " and ".join(names), found.path
+    """What each leaves the same trace, without those that a recorder or a control rules out."""
+    what, path, plain = " and ".join(names), found.path, found.telling is not None
     beyond = f"beyond {path.hops[-1].name}" if _arrived(path, names) else "on the way"
-    return (
-        f"possible: {what} was removed {beyond}, on upgrades only",
-        f"possible: a filter {beyond} consumed {what} and did not pass it on",
-        "possible: the application's WebSocket handler does not read it, or fails whatever it gets",
-        *([] if path.upgraded else ["possible: something before the application refuses every upgrade"]),
-    )
+    well = found.well_straight
+    before = not _fails_straight(found)
+    handler = "does not read it" + ("" if found.carrier else ", or fails whatever it gets")
+    refuses = "" if path.upgraded or found.carrier else "upgrade" if plain else "request"
+    causes = {
+        f"{what} was removed {beyond}{', on upgrades only' if plain else ''}": before,
+        f"a filter {beyond} consumed {what} and did not pass it on": before,
+        f"something else that the application needs was lost {beyond}": well,
+        f"the application's WebSocket handler {handler}": not well,
+        "the credentials themselves are not good: nothing here shows that they are": not (
+            plain or found.carrier or well
+        ),
+        "a timer ended the silent connection, whatever came with it": may_be_a_timer(found.good),
+        f"something before the application refuses every {refuses}": bool(refuses) and before,
+    }
+    return tuple(f"possible: {cause}" for cause, left in causes.items() if left)
+
+
+def _next(found: Elimination, *, likely: bool) -> Iterator[str]:
+    path = found.path
+    if not likely:
+        yield again(path, "--controls auth")
+    elif not (found.telling or found.carrier or found.well_straight):
+        yield (
+            again(path, "--controls auth --http-control PATH")
+            + ": a PATH of plain HTTP that wants the same credentials"
+        )
+    yield from observe_beyond(path, path.hops[-1])
 
 
 def _places(found: Elimination) -> Iterator[Place]:
-    tried = {"with credentials": found.good, "without": found.none, "with a broken token": found.broken}
+    tried = {
+        "upgrade with credentials": found.good,
+        "upgrade without": found.none,
+        "upgrade with a broken token": found.broken,
+        STRAIGHT: found.straight,
+        **dict([found.carrier] if found.carrier else []),
+    }
     for name, hop in tried.items():
         if hop is not None:
-            yield Place(hop=found.good.name, part=f"upgrade {name}", shows=in_words(hop))
+            yield Place(hop=found.good.name, part=name, shows=in_words(hop))
     for good, none in found.plain:
         yield Place(hop=found.good.name, part="plain HTTP", shows=f"{in_words(good)}; without: {in_words(none)}")

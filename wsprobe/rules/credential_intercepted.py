@@ -14,16 +14,14 @@ from collections.abc import Iterator
 
 from wsprobe.judging import Rule, credentials_compared, observe_beyond
 from wsprobe.model import Confidence, Finding, Place
-from wsprobe.trials import Elimination, in_words, outcome
+from wsprobe.trials import Elimination, in_words
 
 RULE = Rule(__name__, needs=credentials_compared, rank=33)
 
 
 def check(found: Elimination) -> Iterator[Finding]:
     """One finding where a broken token alone makes a difference."""
-    if found.none is None or found.broken is None or outcome(found.none) != outcome(found.good):
-        return
-    if outcome(found.broken) == outcome(found.good):
+    if found.none is None or found.broken is None or found.differs(found.none) or not found.differs(found.broken):
         return
     path = found.path
     yield RULE.finding(

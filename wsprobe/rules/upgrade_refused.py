@@ -11,7 +11,7 @@ Good:
 
 from collections.abc import Iterator
 
-from wsprobe.judging import Rule, answer_place, answers, observe_beyond, origin_places, where_else
+from wsprobe.judging import Rule, answer_place, answers, compare_credentials, observe_beyond, origin_places, where_else
 from wsprobe.model import Confidence, Finding, Observation, Place
 from wsprobe.path import Origin, Path, Reach, code_of
 from wsprobe.rules.redirected import target
@@ -23,12 +23,15 @@ _MOST_WORDS = 300
 """Characters of a page that stand in the evidence; the HTML and JSON reports have what was recorded of it."""
 
 _WHY = {
+    200: "See which page was served: a route of plain HTTP, a login, a network that wants one, or a proxy that dropped "
+    "the upgrade.",
     400: "See how the request arrived: a header that is too large, or an upgrade that lost its headers, is refused so.",
     401: "See which credentials arrived: none did, or none that hold. WWW-Authenticate says more.",
     403: "Look at the credentials, at the Origin, and for a proxy that does not pass upgrades on (Envoy without "
     "upgrade_configs).",
     404: "Look for the route of this request: upgrades may be routed elsewhere, or the Host was rewritten.",
     426: "See how the request arrived: usually without its upgrade headers.",
+    429: "Wait, or ask less often (--rate): the server limits how often it is asked.",
     431: "Look for the header that is too large, or raise the limit.",
     500: "Read the log of the handler, which usually failed before it accepted; some proxies say so of an upstream "
     "that they cannot use.",
@@ -56,7 +59,7 @@ def check(refusal: tuple[Path, int]) -> Iterator[Finding]:
         fix=_WHY.get(code, "Read what the answer says, and the log of what gave it."),
         others=() if ordered else where_else(where),
         untested=() if where.in_application or not where.segment else (f"what lies {stretch(where.segment)}",),
-        next_=() if settled else observe_beyond(path, where.hop),
+        next_=() if settled else (*observe_beyond(path, where.hop), *compare_credentials(path)),
     )
 
 
