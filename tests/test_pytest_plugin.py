@@ -16,9 +16,12 @@ import pytest
 from aiohttp import WSCloseCode, web
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
+from websockets.sync.server import serve as sync_serve
 
 from tests.test_secrets import Vault
+from tests.tls import self_signed
 from wsprobe import raised
+from wsprobe.pytest import _authorities
 
 pytest_plugins = ["pytester"]
 
@@ -442,6 +445,55 @@ def test_a_trace_of_the_same_url_with_the_same_credential_is_attached_once(
     assert len(set(bearers)) == 1
     xml = (pytester.path / "junit.xml").read_text()
     assert re.search(r'<property name="wsprobe" value="ws://\S+\?room=7&amp;token=\[withheld [^"]+received 1011', xml)
+
+
+def test_a_failure_of_a_teardown_is_told_and_traced_by_ones_own_authority(
+    runs: Callable[..., Ran], pytester: pytest.Pytester
+) -> None:
+    files = self_signed(pytester.path)
+    pytester.makeini(f"[pytest]\nwsprobe_cacert = {files.cert.name}\n")
+    test = """
+import pytest
+import ssl
+import websockets.sync.client as sync_client
+
+@pytest.fixture
+def ws():
+    trusted = ssl.create_default_context(cafile=CERT)
+    with sync_client.connect(URL, ssl=trusted) as ws:
+        yield ws
+        ws.recv()
+
+def test_it(ws):
+    pass
+"""
+    with sync_serve(lambda ws: ws.close(1011, "not you"), "127.0.0.1", 0, ssl=files.server()) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"wss://127.0.0.1:{server.socket.getsockname()[1]}/ws"
+        named = test.replace("CERT", repr(str(files.cert))).replace("URL", repr(url))
+        ran = runs(named, "--wsprobe-trace", "--junitxml=junit.xml", "-p", "wsprobe.pytest")
+        server.shutdown()
+    told, traced = ran.sections()
+    assert "received 1011 (internal error) not you" in told
+    assert "closed-by-origin" in traced, traced
+    assert f'<property name="wsprobe" value="{url}: received 1011' in (pytester.path / "junit.xml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ((), None),
+        (("--wsprobe-cacert", "sub/ca.pem"), "sub/ca.pem"),
+        (("-o", "wsprobe_cacert=ca.pem"), "ca.pem"),
+        (("-o", "wsprobe_cacert=ca.pem", "--wsprobe-cacert", "other.pem"), "other.pem"),
+        (("--wsprobe-cacert", "/etc/ca.pem"), "/etc/ca.pem"),
+    ],
+)
+def test_the_authorities_of_a_trace_are_those_that_were_named(
+    words: tuple[str, ...], expected: str | None, pytester: pytest.Pytester
+) -> None:
+    config = pytester.parseconfig("-p", "wsprobe.pytest", *words)
+    assert _authorities(config) == (pytester.path / expected if expected else None)
 
 
 def installed(folder: Path) -> None:

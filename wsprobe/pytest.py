@@ -5,6 +5,7 @@ Passing tests are never touched, and what goes wrong in here changes no outcome.
 """
 
 from collections.abc import Generator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,7 +38,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help=f"and trace the same URL with the same headers, at most {_MOST_TRACES} times",
     )
+    group.addoption("--wsprobe-cacert", metavar="FILE", help="authorities that such a trace trusts, in PEM")
     parser.addini("wsprobe", "tell what is known of the WebSocket connection of a failed test", type="bool")
+    parser.addini("wsprobe_cacert", "authorities that a trace trusts, in PEM, as seen from the root folder", default="")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -45,14 +48,21 @@ def pytest_configure(config: pytest.Config) -> None:
     trace = bool(config.getoption("--wsprobe-trace"))
     named = NAME in (config.getoption("plugins", default=None) or ())
     if trace or named or config.getoption("--wsprobe") or config.getini("wsprobe"):
-        config.pluginmanager.register(_Explainer(trace=trace), "wsprobe-explainer")
+        config.pluginmanager.register(_Explainer(trace=trace, authorities=_authorities(config)), "wsprobe-explainer")
+
+
+def _authorities(config: pytest.Config) -> Path | None:
+    """The file of authorities that was named, on the command line or else in the settings."""
+    given, settled = config.getoption("--wsprobe-cacert"), config.getini("wsprobe_cacert")
+    return config.invocation_params.dir / given if given else config.rootpath / settled if settled else None
 
 
 class _Explainer:
     """Adds sections to the reports of failed tests."""
 
-    def __init__(self, *, trace: bool) -> None:
+    def __init__(self, *, trace: bool, authorities: Path | None) -> None:
         self._trace = trace
+        self._authorities = authorities
         self._traced: dict[object, str] = {}
 
     @pytest.hookimpl(wrapper=True)
@@ -79,8 +89,12 @@ class _Explainer:
         seen = redact(found.seen())
         found.timings.insert(0, f"the test failed {call.duration:.2f} s after its {report.when} began")
         report.sections.append(("wsprobe: the WebSocket connection", _told(found, seen)))
-        # In pytest's own JUnit XML, which has no sections, a property of the test tells it.
-        item.user_properties.append(("wsprobe", f"{_line(_url(seen))}: {_ending(found, seen)[0]}"))
+        # In pytest's own JUnit XML, which has no sections, a property of the test tells it: of the report of its
+        # teardown, which has its own list of them from before this.
+        told = ("wsprobe", f"{_line(_url(seen))}: {_ending(found, seen)[0]}")
+        item.user_properties.append(told)
+        if report.when == "teardown":
+            report.user_properties.append(told)
         if self._trace:
             title = f"wsprobe: a trace of {_line(_url(seen))}"
             report.sections.append((title, self._retraced(found, report.nodeid)))
@@ -97,10 +111,10 @@ class _Explainer:
         if len(self._traced) >= _MOST_TRACES:
             return f"not made: {_MOST_TRACES} were made before"
         self._traced[key] = test
-        return _in_a_thread(found.url, sent)
+        return _in_a_thread(found.url, sent, self._authorities)
 
 
-def _in_a_thread(url: str, headers: tuple[tuple[str, str], ...]) -> str:
+def _in_a_thread(url: str, headers: tuple[tuple[str, str], ...], authorities: Path | None) -> str:
     """The trace as text. A thread, because the test's own may have an event loop that runs."""
     from threading import Thread
 
@@ -108,7 +122,7 @@ def _in_a_thread(url: str, headers: tuple[tuple[str, str], ...]) -> str:
 
     def work() -> None:
         try:
-            texts.append(_trace(url, headers))
+            texts.append(_trace(url, headers, authorities))
         except Exception as error:  # noqa: BLE001  the text of it may hold a secret
             texts.append(f"not made: {type(error).__name__}")
 
@@ -118,13 +132,13 @@ def _in_a_thread(url: str, headers: tuple[tuple[str, str], ...]) -> str:
     return texts[0] if texts else f"not done after {_TRACE_SECONDS * 1.5:.0f} s"
 
 
-def _trace(url: str, headers: tuple[tuple[str, str], ...]) -> str:
+def _trace(url: str, headers: tuple[tuple[str, str], ...], authorities: Path | None) -> str:
     from wsprobe.cli import UsageError
     from wsprobe.cli.trace import bounded
     from wsprobe.reports.terminal import render
 
     try:
-        report = bounded(url, headers, _TRACE_SECONDS)
+        report = bounded(url, headers, _TRACE_SECONDS, authorities)
     except UsageError as error:  # its text is made to be shown
         return f"not made: {_line(str(error))}"
     return render(report, width=_WIDTH) if report else f"nothing was seen in {_TRACE_SECONDS:.0f} s"

@@ -68,16 +68,18 @@ def run(options: argparse.Namespace) -> int:
     return _INTERRUPTED if interruption.happened else status
 
 
-def bounded(url: str, headers: "Sequence[Header]", seconds: float) -> "Report | None":
+def bounded(url: str, headers: "Sequence[Header]", seconds: float, authorities: "Path | None") -> "Report | None":
     """A trace of a URL with these headers that is over in time; None where nothing was seen until then.
 
-    For who is no command line: the failed test of somebody. It needs a thread without an event loop.
+    For who is no command line: the failed test of somebody. It needs a thread without an event loop. `authorities` are
+    those to trust, None for those of the system.
     """
     from wsprobe.model import Report
 
     parser = argparse.ArgumentParser()
     arguments(parser)
-    options = parser.parse_args(["--hold", "2", "--max-time", str(seconds / 2), "--", url])
+    trusted = ["--cacert", str(authorities)] if authorities else []
+    options = parser.parse_args(["--hold", "2", "--max-time", str(seconds / 2), *trusted, "--", url])
     options.header = [f"{name}: {value}" for name, value in headers]
     attempt = asked.attempt(options)
     run_ = Run(attempt, options, allowed(options, attempt))
