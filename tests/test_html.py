@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.reports.pages import CONFIGURED, EXPLAINED, LIVED, LONG_LIFE, many, wide
+from tests.reports.pages import CONFIGURED, EXPLAINED, LIVED, LONG_LIFE, TALK, TALKED, many, wide
 from tests.reports.samples import INCIDENT, ONE_BY_ONE, SEVERAL
 from tests.test_reports import HOSTILE, SAMPLES, crowded, poisoned, unprintable
 from tests.tracing import run
@@ -18,6 +18,7 @@ from wsprobe.model import (
     Cell,
     Close,
     Ending,
+    Frame,
     Row,
     Sender,
     State,
@@ -151,6 +152,44 @@ def test_very_much_stays_readable_and_below_5_mb() -> None:
     assert all(f">X-Header-{n}<" in shown for n in range(200))
 
 
+def test_what_passed_is_drawn_and_told_in_words() -> None:
+    shown = html.render(TALK)
+    life = shown[shown.index("Life of the connection") : shown.index('id="why"')]
+    page = assert_sound(shown)
+    words = " ".join(page.text)
+    drawn = [found for found in re.findall(r"<title>([^<]*)</title>", life) if "at 33.000 s" in found]
+    assert drawn == ["binary, 900,000 octets, at 33.000 s"] * 2
+    assert "29 text, binary, 303,898 octets, at 0.090 to 1.540 s" in words  # what stands in one place is one mark
+    assert "9,930 more, only counted, 79,688,328 octets, from 60.000 to 88.410 s" in words
+    assert "9,930 of these only counted" in words
+    assert {f"#m-{kind}" for kind in ("ping", "pong", "frame", "eof")} <= set(page.values("href"))
+    rows = [re.findall(r"<t[hd][^>]*>([^<]*)", row) for row in re.findall(r"<tr role=\"row\">(.*?)</tr>", life)]
+    assert rows[:5] == [
+        ["at", "sender", "what", "octets"],
+        ["0.060 s", "client", "text", "48"],
+        ["0.090 s", "server", "text", "210"],
+        ["1.000 to 1.540 s", "server", "28 binary", "303,688"],
+        ["7.500 s", "client", "text", "20"],
+    ]
+    assert ["88.410 s", "server", "close 1011", ""] in rows
+    assert "does not tell when each passed" not in words
+
+
+def test_a_record_of_counts_alone_says_so() -> None:
+    shown = html.render(LONG_LIFE)
+    assert "the record does not tell when each passed" in shown
+    assert "one by one" not in shown[shown.index("Life of the connection") :]
+
+
+def test_a_file_of_a_hundred_thousand_frames_is_drawn_within_bounds() -> None:
+    flood = tuple(Frame(at=n / 1000, sender=Sender.SERVER, opcode="<b>" * 50, bytes=2**64) for n in range(100_000))
+    assert TALKED.frames
+    hop = replace(TALKED, frames=replace(TALKED.frames, first=flood))
+    shown = html.render(replace(TALK, trace=replace(TALK.trace, hops=(hop,))))
+    assert len(shown) < 400_000
+    assert_sound(shown)
+
+
 def test_evidence_leads_to_the_cell_that_shows_it() -> None:
     shown = html.render(INCIDENT)
     links = re.findall(r'<li><a href="#([^"]+)"><b>(edge|inner)</b>, request</a>', shown)
@@ -205,7 +244,11 @@ def test_what_changed_in_a_value_is_marked() -> None:
 def test_odd_numbers_break_no_drawing() -> None:
     for number in (float("nan"), float("inf"), -5.0, 0.0, 1e300):
         closes = (Close(sender=Sender.CLIENT, ending=Ending.FRAME, code=1000, reason="", at=number),)
-        odd = replace(LIVED, closes=closes, ended=number, phases={"tcp": number}, activity=Activity(client=number))
+        assert LIVED.frames
+        frames = replace(LIVED.frames, first=(Frame(at=number, sender=Sender.CLIENT, opcode="text", bytes=1),))
+        odd = replace(
+            LIVED, closes=closes, ended=number, phases={"tcp": number}, activity=Activity(client=number), frames=frames
+        )
         shown = html.render(replace(LONG_LIFE, trace=Trace(id=None, hops=(odd,), order=None)))
         assert_sound(shown)
         assert not re.search(r'="(nan|inf|-[\d.]+%)', shown)

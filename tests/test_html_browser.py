@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.browser import Browser, executable
-from tests.reports.pages import CONFIGURED, EXPLAINED, LONG_LIFE, wide
+from tests.reports.pages import CONFIGURED, EXPLAINED, LONG_LIFE, TALK, wide
 from tests.reports.samples import INCIDENT, ONE_BY_ONE, SEVERAL
 from tests.test_reports import poisoned
 from tests.tracing import run
@@ -43,6 +43,7 @@ MADE: dict[str, Callable[[], str]] = {
     **{name: partial(html.render, report) for name, report in ONE_BY_ONE.items()},
     "several": lambda: html.render_all(SEVERAL),
     "long life": lambda: html.render(LONG_LIFE),
+    "much that passed": lambda: html.render(TALK),
     "write-up": partial(html.render, EXPLAINED),
     "configs": lambda: html.render(CONFIGURED),
     "200 headers by 8 hops": lambda: html.render(wide(200, 8)),

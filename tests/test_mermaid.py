@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.reports.pages import TALK
 from tests.reports.samples import CLIENT_ONLY, HEALTHY, INCIDENT, ONE_BY_ONE, SEVERAL, UNKNOWN_ORDER
 from tests.test_reports import HOSTILE, PIECES, poisoned
-from wsprobe.model import Close, Ending, Message, Report, Sender
+from wsprobe.model import Close, Ending, Frame, Message, Report, Sender
 from wsprobe.reports import _sequence, markdown, mermaid
 from wsprobe.reports._text import shortened, visible
 
@@ -68,6 +69,7 @@ def test_every_diagram_is_mermaid_whatever_the_traffic_says() -> None:
     texts = [*PIECES, "end", "wrap:x", "note over p0: x", "p0->>p1: x", "\n  p0->>p1: x", "#35;", "}; %%{init: {}}%%"]
     reports = [poisoned(one, text, whole=whole) for text in texts for whole in (True, False) for one in (INCIDENT,)]
     reports += [crowd(number) for number in (3, 7, 8, 9, 40)]
+    reports += [TALK, crowd(40, TALK), *(poisoned(TALK, text, whole=True) for text in texts)]
     reports += [*ONE_BY_ONE.values(), *(poisoned(CLIENT_ONLY, text, whole=True) for text in texts)]
     diagrams = [diagram for report in reports for diagram in (mermaid.render(report), _sequence.expected(report))]
     found = parsed([diagram for diagram in diagrams if diagram])
@@ -123,14 +125,46 @@ def test_of_a_long_path_the_guilty_stretch_is_kept_and_the_rest_is_counted() -> 
     assert found["actors"] == ["client", "13 hops", "hop13", "hop14", "23 hops", "inner", "not observed"]
 
 
+def test_what_passed_is_drawn_in_order_with_the_middle_counted() -> None:
+    (found,) = parsed([mermaid.render(CLIENT_ONLY)])
+    assert [drawn(one) for one in found["messages"]][2:10] == [
+        "text, 48 octets, at 42 ms",
+        "text, 210 octets, at 44 ms",
+        "text (part), 300 octets, at 45 ms",
+        "ping, 4 octets, at 45 ms",
+        "3 text, 300 octets, at 46 ms",
+        "34 more, only counted, 4300 octets, 46 ms to 52 ms",
+        "text, 100 octets, at 52 ms",
+        "close 1011 after 52 ms",
+    ]
+    (found,) = parsed([mermaid.render(TALK)])
+    said = [drawn(one) for one in found["messages"]]
+    assert said[4] == "text, 48 octets, at 60 ms"
+    assert said[8:12] == [
+        "3 more, 900008 octets, 20 s to 40 s",
+        "9,934 more, 79696340 octets, 20 s to 88 s",
+        "ping, 4 octets, at 80 s",
+        "text, 31 octets, at 88 s",
+    ]
+
+
+def test_what_passed_after_the_end_stands_after_it() -> None:
+    hop = CLIENT_ONLY.trace.hops[0]
+    assert hop.frames
+    late = Frame(at=0.06, sender=Sender.SERVER, opcode="binary", bytes=7)
+    hop = replace(hop, frames=replace(hop.frames, last=(*hop.frames.last, late)))
+    (found,) = parsed([mermaid.render(replace(CLIENT_ONLY, trace=replace(CLIENT_ONLY.trace, hops=(hop,))))])
+    assert drawn(found["messages"][-1]) == "binary, 7 octets, at 60 ms"
+
+
 def test_of_several_connections_the_first_is_drawn_and_all_are_counted() -> None:
     text = mermaid.render_all(SEVERAL)
     assert text == f"%% 5 connections, 2 healthy; the first of them\n{mermaid.render(INCIDENT)}"
     parsed([text])
 
 
-@given(st.integers(1, 60))
-def test_a_diagram_stays_small(number: int) -> None:
-    lines = mermaid.render(crowd(max(number, 3))).splitlines()
+@given(st.integers(1, 60), st.sampled_from([INCIDENT, TALK]))
+def test_a_diagram_stays_small(number: int, report: Report) -> None:
+    lines = mermaid.render(crowd(max(number, 3), report)).splitlines()
     assert sum(":" in line for line in lines) < 40
     assert len("\n".join(lines)) < 12_000

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,13 @@ from wsprobe.inspection import Inspection
 from wsprobe.model import (
     Count,
     Failure,
+    Frame,
     Frames,
     Message,
     Peers,
     Report,
     Reports,
+    Sender,
 )
 from wsprobe.reports import formats, junit
 from wsprobe.reports.config import formats as config_formats
@@ -136,6 +139,25 @@ def test_har_has_an_entry_a_hop_with_its_close_its_frames_and_its_times() -> Non
     names = [header["name"] for header in inner["request"]["headers"]]
     assert "Authorization" not in names
     assert "withheld" in client["request"]["headers"][-1]["value"]
+
+
+def test_har_has_the_frames_as_chromium_imports_them() -> None:
+    (entry,) = har_log(CLIENT_ONLY)["entries"]
+    messages = entry["_webSocketMessages"]
+    began = datetime(2026, 3, 2, 10, 15, 4, 120000, tzinfo=UTC).timestamp()
+    assert messages[0] == {
+        "type": "send", "time": pytest.approx(began + 0.0421, abs=1e-6), "opcode": 1,
+        "data": "[48 octets, not recorded]", "_octets": 48,
+    }  # fmt: skip
+    assert [(one["type"], one["opcode"]) for one in messages] == [
+        ("send", 1), *[("receive", 1)] * 2, ("receive", 9), *[("receive", 1)] * 4, ("receive", 8), ("send", 8),
+    ]  # fmt: skip
+    assert [one["time"] for one in messages] == sorted(one["time"] for one in messages)
+    # What Chromium's importer passes over: no time, no type of its own, no opcode, no data.
+    assert all({"time", "type", "opcode", "data"} <= set(one) for one in messages)
+    assert (messages[3]["data"], messages[3]["_octets"]) == ("", 4)
+    assert messages[-2]["data"] == "1011"
+    assert "34 of which are in no list" in entry["comment"]
 
 
 @pytest.mark.parametrize(
@@ -247,6 +269,28 @@ def test_otlp_is_one_trace_with_a_span_a_hop_outer_to_inner() -> None:
     assert client.status.code == Status.STATUS_CODE_ERROR
     assert "1011" in client.status.message
     assert spans(HEALTHY)[0].status.code == Status.STATUS_CODE_UNSET
+
+
+def test_otlp_has_the_frames_that_were_kept_as_events_in_their_order() -> None:
+    (span,) = spans(CLIENT_ONLY)
+    names = [event.name for event in span.events if event.name != "wsprobe.finding"]
+    assert names == ["wsprobe.upgrade", *["wsprobe.frame"] * 8, *["wsprobe.close"] * 3]
+    times = [event.time_unix_nano for event in span.events]
+    assert times == sorted(times)
+    assert told(span.events[3]) == {
+        "wsprobe.frame.sender": "server",
+        "wsprobe.frame.opcode": "text",
+        "wsprobe.frame.size": 300,
+        "wsprobe.frame.final": False,
+    }
+
+
+def test_otlp_of_a_flood_stays_within_the_events_that_a_span_may_have() -> None:
+    frame = Frame(at=0.05, sender=Sender.SERVER, opcode="binary", bytes=2**64)
+    count = {"binary": Count(frames=100_000, bytes=2**80)}
+    hop = replace(CLIENT_ONLY.trace.hops[0], frames=Frames(client={}, server=count, first=(frame,) * 1000))
+    (span,) = spans(replace(CLIENT_ONLY, trace=replace(CLIENT_ONLY.trace, hops=(hop,))))
+    assert len(span.events) < 128
 
 
 def test_otlp_names_attributes_by_the_stable_conventions() -> None:

@@ -11,6 +11,7 @@ from wsprobe.model import (
     Confidence,
     Count,
     Ending,
+    Frame,
     Frames,
     Line,
     Link,
@@ -74,6 +75,64 @@ LIVED = replace(
     ),
 )
 LONG_LIFE = replace(INCIDENT, trace=Trace(id=None, hops=(LIVED,), order=None), verdict=None, findings=())
+
+
+def _frame(at: float, sender: Sender, opcode: str, octets: int) -> Frame:
+    return Frame(at=at, sender=sender, opcode=opcode, bytes=octets)
+
+
+_SAID = (
+    _frame(0.06, Sender.CLIENT, "text", 48),
+    _frame(0.09, Sender.SERVER, "text", 210),
+    *(_frame(1 + number / 50, Sender.SERVER, "binary", 4096 + 500 * number) for number in range(28)),
+    _frame(7.5, Sender.CLIENT, "text", 20),
+    _frame(20.0, Sender.SERVER, "ping", 4),
+    _frame(20.012, Sender.CLIENT, "pong", 4),
+    _frame(33.0, Sender.CLIENT, "binary", 900_000),
+    _frame(40.0, Sender.SERVER, "ping", 4),
+    _frame(40.012, Sender.CLIENT, "pong", 4),
+    _frame(60.0, Sender.SERVER, "ping", 4),
+    _frame(88.43, Sender.CLIENT, "close", 2),
+)
+TALKED = replace(
+    hop("client", 0.041),
+    frames=Frames(
+        client={
+            "text": Count(frames=2, bytes=68),
+            "binary": Count(frames=1, bytes=900_000),
+            "close": Count(frames=1, bytes=2),
+            "pong": Count(frames=2, bytes=8),
+        },
+        server={
+            "text": Count(frames=3, bytes=257),
+            "binary": Count(frames=9958, bytes=80_000_000),
+            "close": Count(frames=1, bytes=2),
+            "ping": Count(frames=4, bytes=16),
+        },
+        first=_SAID,
+        last=(
+            _frame(79.9, Sender.SERVER, "binary", 8000),
+            _frame(80.0, Sender.SERVER, "ping", 4),
+            _frame(88.4, Sender.SERVER, "text", 31),
+            _frame(88.41, Sender.SERVER, "close", 2),
+        ),
+    ),
+    pings=PingsBySide(server=Pings(sent=4, answered=2, shortest=0.012, mean=0.012, longest=0.012)),
+    activity=Activity(client=88.43, server=88.41),
+    closes=(
+        Close(sender=Sender.SERVER, ending=Ending.FRAME, code=1011, reason="", at=88.41),
+        Close(sender=Sender.CLIENT, ending=Ending.FRAME, code=1011, reason="", at=88.43),
+        Close(sender=Sender.SERVER, ending=Ending.EOF, code=None, reason="", at=88.45),
+    ),
+    ended=88.45,
+)
+"""A hop at which much passed: the first frames of each side are kept, and the last ones."""
+
+TALK = replace(
+    CLIENT_ONLY,
+    trace=replace(CLIENT_ONLY.trace, hops=(TALKED, replace(TALKED, name="edge"))),
+    endings=("client: received 1011 (internal error); then sent 1011",) * 2,
+)
 
 CONFIGURED = replace(
     INCIDENT,

@@ -3,12 +3,16 @@
 from dataclasses import replace
 
 from wsprobe.model import (
+    Activity,
     Cell,
     Close,
     Confidence,
     Control,
+    Count,
     Ending,
     Finding,
+    Frame,
+    Frames,
     Handshake,
     Jwt,
     Message,
@@ -221,10 +225,33 @@ SUSPECTED = Finding(
         "wsprobe trace wss://staging.example.com/ws?room=7 --bearer-env TOKEN --records inner.jsonl",
     ),
 )
+_C, _S = Sender.CLIENT, Sender.SERVER
+PASSED = Frames(
+    client={"text": Count(frames=1, bytes=48), "close": Count(frames=1, bytes=2)},
+    server={"text": Count(frames=40, bytes=5210), "close": Count(frames=1, bytes=2), "ping": Count(frames=1, bytes=4)},
+    first=(
+        Frame(at=0.0421, sender=_C, opcode="text", bytes=48),
+        Frame(at=0.0443, sender=_S, opcode="text", bytes=210),
+        Frame(at=0.0451, sender=_S, opcode="text", bytes=300, more=True),
+        Frame(at=0.0452, sender=_S, opcode="ping", bytes=4),
+        *(Frame(at=0.0460, sender=_S, opcode="text", bytes=100) for _ in range(3)),
+        Frame(at=0.053, sender=_C, opcode="close", bytes=2),
+    ),
+    last=(
+        Frame(at=0.0515, sender=_S, opcode="text", bytes=100),
+        Frame(at=0.052, sender=_S, opcode="close", bytes=2),
+    ),
+)
+"""Frames of a connection of which some are kept one by one."""
+
 CLIENT_ONLY = with_write_up(
     replace(
         INCIDENT,
-        trace=Trace(id=TRACE, hops=_HOPS[:1], order="one hop"),
+        trace=Trace(
+            id=TRACE,
+            hops=(replace(_HOPS[0], frames=PASSED, activity=Activity(client=0.053, server=0.052)),),
+            order="one hop",
+        ),
         verdict=SUSPECTED,
         findings=(SUSPECTED,),
         skips=(Skip(rule="header-removed", lacks="a second recorder: only client saw this request"),),

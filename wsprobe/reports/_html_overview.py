@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from wsprobe.model import Finding, Report, Reports
 from wsprobe.reports import _view
-from wsprobe.reports._html_waterfall import spread
+from wsprobe.reports._html_drawing import spread
 from wsprobe.reports._html_write import Html, Sheet, Size, icon, joined, tag
 from wsprobe.reports._text import shortened, visible
 

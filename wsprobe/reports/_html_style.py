@@ -117,8 +117,20 @@ td.altered { background: var(--altered-soft); } td.altered .word { color: var(--
 svg text { fill: var(--ink); font-size: 12px; } svg .tick { stroke: var(--dim); fill: none; }
 svg text.tick { stroke: none; fill: var(--dim); }
 svg .quiet { stroke: var(--dim); stroke-width: 2; stroke-dasharray: 2 4; }
-svg .busy { stroke: var(--busy); stroke-width: 4; } svg .end { color: var(--bad); } svg .close { font-weight: 600; }
-.legend .i { color: var(--bad); } .headers .legend .present { color: var(--good); }
+svg .busy { stroke: var(--busy); stroke-width: 3; } svg .grid { stroke: var(--line); }
+svg .message { fill: var(--busy); stroke: var(--busy); } svg .binary { fill: var(--soft); }
+svg .other { fill-opacity: .5; }
+.swatch.text { background: var(--busy); } .swatch.binary, .swatch.other { border: 1.5px solid var(--busy); }
+.swatch.other { background: linear-gradient(135deg, var(--busy) 50%, transparent 50%); }
+.swatch.dots { border-bottom: 5px dotted var(--busy); border-radius: 0; }
+svg .many { fill: var(--dim); font-size: 10.5px; }
+svg .uncounted { stroke: var(--busy); stroke-width: 5; stroke-dasharray: 1.5 3.5; }
+.beat { fill: none; stroke: currentColor; stroke-width: 1.6; color: var(--altered); }
+.lane .events { grid-column: 2; font-size: .84rem; color: var(--dim); } .events table { color: var(--ink); }
+.events td, .events th { padding: .12rem .6rem; } .events { break-inside: auto; }
+svg .end { color: var(--bad); } svg .close { font-weight: 600; }
+.legend .i { color: var(--bad); } .legend .beat { color: var(--altered); }
+.headers .legend .present { color: var(--good); }
 .headers .legend .altered { color: var(--altered); }
 .headers .legend .uncompared, .headers .legend .unobserved { color: var(--dim); }
 .shake { fill: var(--line); background: var(--line); }
@@ -147,7 +159,7 @@ figure { margin: .6rem 0; } figcaption { color: var(--dim); font-size: .86rem; }
 @media screen and (max-width: 46rem) {
   main { padding-top: 1rem; } section { padding: .9rem .9rem; }
   .lane { grid-template-columns: minmax(0, 1fr); } .lane > b { text-align: left; } .lane > b:empty { display: none; }
-  .lane .key { grid-column: 1; }
+  .lane .key, .lane .events { grid-column: 1; }
   dl div { grid-template-columns: minmax(0, 1fr); } dd { margin-bottom: .35rem; }
   .plain thead { display: none; } .plain tr, .plain tbody, .plain { display: block; }
   .plain th, .plain td { display: block; width: auto; border-top: 0; padding: .1rem 0; }
@@ -215,6 +227,9 @@ SYMBOLS = Html("""<svg class="sprite" aria-hidden="true">
 <symbol id="i-warning" viewBox="0 0 16 16"><path d="M8 1.6l6.7 12.2H1.3z"/><path d="M8 6v3.4m0 2v.1"/></symbol>
 <symbol id="i-note" viewBox="0 0 16 16"><circle cx="8" cy="8" r="6.7"/><path d="M8 7.4v4M8 4.6v.1"/></symbol>
 <g id="m-frame"><rect x="-5" y="-5" width="10" height="10" fill="currentColor"/></g>
+<g id="m-ping"><path d="M0-5L5 4H-5z" fill="currentColor"/></g>
+<g id="m-pong"><circle r="4" /></g>
+<g id="m-both"><path d="M0-5.5L5.5 0 0 5.5-5.5 0z" fill="currentColor"/></g>
 <g id="m-eof"><path d="M0-7V7" stroke-width="3"/></g>
 <g id="m-reset"><path d="M-5-5L5 5M5-5L-5 5" stroke-width="3"/></g>
 <g id="m-timeout"><path d="M0-7L7 0 0 7-7 0z"/><path d="M0-3V0H2.5" stroke-width="1.5"/></g>

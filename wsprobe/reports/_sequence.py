@@ -1,24 +1,30 @@
 """What happened as a Mermaid sequence diagram, and beside it what should have happened.
 
 A text of the traffic is told letter by letter: all but letters, digits and a few signs stand as entity codes, so that
-none of it is Mermaid's syntax, Markdown or HTML. A diagram has fewer than 40 messages however long the path is.
+none of it is Mermaid's syntax, Markdown or HTML. A diagram has fewer than 40 messages however long the path is and
+however much passed.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from wsprobe.model import Close, Ending, Finding, Observation, Report, Sender, State
-from wsprobe.reports import _view
+from wsprobe.model import Close, Ending, Finding, Frames, Observation, Report, Sender, State
+from wsprobe.reports import _life, _view
 from wsprobe.reports._text import shortened, visible
 
 MOST_STATIONS = 8
 """Stations that a diagram has: seven links with a request, an answer and two ends each stay below 40 messages."""
+
+MOST_EVENTS, MOST_AFTER = 8, 4
+"""Arrows of what passed before the first end, and after it; what lies between the first and the last is counted."""
 
 _PLAIN = frozenset(" .,()=_-/")
 _LONGEST_NAME, _LONGEST_TEXT, _LONGEST_TARGET = 40, 100, 48
 _FAR_ENDS = frozenset({"origin", "application"})
 _GUILTY = "rgba(220, 38, 38, 0.16)"
 _SWITCHING = "101"
+_SIDES = (Sender.CLIENT, Sender.SERVER)
 _AT_THE_ANSWER = frozenset({"upgrade-refused", "redirected", "malformed-response", "no-answer", "subprotocol-dropped"})
 _AT_THE_END = frozenset(
     {
@@ -42,9 +48,9 @@ def escaped(text: str, room: int = _LONGEST_TEXT) -> str:
     )
 
 
-def happened(report: Report) -> str:
-    """The diagram of what was observed, from the request to the end of the connection."""
-    return _Diagram(report).happened()
+def happened(report: Report, *, frames: bool = True) -> str:
+    """The diagram of what was observed, from the request to the end; without `frames` these are only counted."""
+    return _Diagram(report, frames=frames).happened()
 
 
 def expected(report: Report) -> str:
@@ -68,8 +74,9 @@ class _Station:
 class _Diagram:
     """One report as lines of Mermaid."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report, *, frames: bool = True) -> None:
         self._report = report
+        self._frames = frames
         self._verdict = report.verdict
         self._stations = _stations(report)
 
@@ -78,7 +85,8 @@ class _Diagram:
         lines = [*self._head()]
         for phase, part in (("request", self._requests), ("answer", self._answers), ("end", self._ends)):
             lines += self._marked(list(part()), phase) if self._verdict and _phase(self._verdict) == phase else part()
-            lines += self._life() if phase == "answer" else []
+            lines += self._passed() if phase == "answer" else []
+        lines += self._passed(after=True)
         return "\n".join(lines)
 
     def expected(self) -> str:
@@ -167,14 +175,31 @@ class _Diagram:
 
     # The life of the connection, and its end.
 
-    def _life(self) -> Iterator[str]:
+    def _passed(self, *, after: bool = False) -> Iterator[str]:
+        """What passed at the outermost hop before its end, or `after`: in order if that was kept, else in numbers."""
         hop, last = self._stations[0].hop, len(self._stations) - 1
         if hop is None or hop.frames is None or not last:
             return
-        for counts, ends in ((hop.frames.client, (0, last)), (hop.frames.server, (last, 0))):
+        if self._frames and _life.kept(hop):
+            end = hop.closes[0].at if hop.closes else math.inf
+            events = [event for event in _life.in_order(hop, together=math.inf) if not event.close]
+            told = [event for event in events if (event.begin > end) is after]
+            yield from (self._event(event, last) for event in _few(told, MOST_AFTER if after else MOST_EVENTS))
+        elif not after:
+            yield from self._counts(hop.frames, last)
+
+    def _event(self, event: _life.Event, last: int) -> str:
+        begin, end = (0, last) if event.sender is Sender.CLIENT else (last, 0)
+        at, until = _view.seconds(event.begin), _view.seconds(event.end)
+        when = f"at {at}" if at == until else f"{at} to {until}"
+        octets = _view.counted(event.octets, "octet")
+        return self._arrow(begin, end, f"{event.what}, {octets}, {when}", back=begin > end)
+
+    def _counts(self, frames: Frames, last: int) -> Iterator[str]:
+        for counts, ends in ((frames.client, (0, last)), (frames.server, (last, 0))):
             told = ", ".join(f"{one.frames} {name}" for name, one in counts.items() if name != "close")
             if told:
-                yield self._arrow(*ends, f"{told}", back=ends[0] > ends[1])
+                yield self._arrow(*ends, told, back=ends[0] > ends[1])
 
     def _ends(self) -> Iterator[str]:
         closed = [(at, one.hop.closes[0]) for at, one in enumerate(self._stations) if one.hop and one.hop.closes]
@@ -221,6 +246,26 @@ class _Diagram:
         if rule in {"token-expired", "token-invalid"}:
             return "a token that holds is taken, and the connection stays open"
         return "stays open until one side closes it with 1000"
+
+
+def _few(events: list[_life.Event], most: int) -> list[_life.Event]:
+    """The first events and the last ones; of each side, what lies between these is one more."""
+    if len(events) <= most:
+        return events
+    late = most // 4
+    early = events[: most - late - 2]
+    sums = [_sum([one for one in events[len(early) : -late] if one.sender is side]) for side in _SIDES]
+    return [*early, *filter(None, sums), *events[-late:]]
+
+
+def _sum(events: list[_life.Event]) -> _life.Event | None:
+    if not events:
+        return None
+    frames, octets = sum(one.frames for one in events), sum(one.octets for one in events)
+    end = max(one.end for one in events)
+    return _life.Event(
+        begin=events[0].begin, end=end, sender=events[0].sender, kind="more", frames=frames, octets=octets
+    )
 
 
 def _phase(verdict: Finding) -> str:

@@ -111,6 +111,11 @@ def seconds(time: float) -> str:
     return f"{time * 1000:.0f} ms" if time >= 0.01 else f"{time * 1000:.1f} ms"
 
 
+def span(begin: float, end: float) -> str:
+    """When something was, or from when to when, to the millisecond."""
+    return f"{begin:.3f} s" if round(begin, 3) == round(end, 3) else f"{begin:.3f} to {end:.3f} s"
+
+
 def when(report: Report) -> str:
     """When the outermost hop saw the request."""
     at = report.trace.hops[0].at if report.trace.hops else ""

@@ -1,14 +1,16 @@
 """HAR 1.2, as the network panels of browsers import it: an entry a hop, and a page a connection.
 
-Payloads are not recorded: `_webSocketMessages` holds the close frames, whose code and reason are, and `_wsprobe` how
-many frames passed. Cookies and other secrets were replaced before.
+`_webSocketMessages` are the frames that were kept one by one, and `_wsprobe` how many passed. Payloads are not
+recorded: a text says so in its place. Cookies and other secrets were replaced before.
 """
 
 from typing import Any
 
 from wsprobe.codec import encode
+from wsprobe.frames import OPCODES
 from wsprobe.model import Close, Ending, Message, Observation, Report, Reports, Sender
 from wsprobe.reports import _exchange as exchange
+from wsprobe.reports import _life
 
 NAME = "har"
 SUFFIXES = (".har",)
@@ -16,6 +18,9 @@ SUFFIXES = (".har",)
 Json = dict[str, Any]
 
 _NOT_RECORDED = "payloads are not recorded; _wsprobe.frames counts the frames"
+_NUMBERS = {name: number for number, name in OPCODES.items()}
+_UNKNOWN = -1  # Chromium takes it for an opcode that it has no name for
+_CLOSE, _TEXT = 8, 1
 
 
 def render(report: Report) -> str:
@@ -77,9 +82,9 @@ def _entry(report: Report, index: int, page: str) -> Json:
         "cache": {},
         "timings": timings,
         "connection": hop.connection,
-        "comment": f"{hop.name}: {_NOT_RECORDED}",
+        "comment": f"{hop.name}: {_comment(hop)}",
         "_resourceType": "websocket" if hop.handshake and hop.handshake.asked else "fetch",
-        "_webSocketMessages": [_message(hop, one) for one in hop.closes if one.ending is Ending.FRAME],
+        "_webSocketMessages": _messages(hop),
         "_webSocketClose": _close(hop, close) if close else None,
         "_wsprobe": _beside(hop, report.endings[index] if index < len(report.endings) else ""),
     }
@@ -167,14 +172,30 @@ def _pair(text: str) -> Json:
 # The connection's life.
 
 
-def _message(hop: Observation, close: Close) -> Json:
-    """A close frame as Chromium has frames: the code and the reason are its payload."""
-    return {
-        "type": "receive" if close.sender is Sender.SERVER else "send",
-        "time": exchange.moment(hop, close.at).timestamp(),
-        "opcode": 8,
-        "data": " ".join(filter(None, ("" if close.code is None else str(close.code), close.reason))),
+def _comment(hop: Observation) -> str:
+    frames = _life.kept(hop)
+    more = sum(event.frames for event in _life.only_counted(hop, frames)) if frames else 0
+    return f"{_NOT_RECORDED}, {more} of which are in no list" if more else _NOT_RECORDED
+
+
+def _messages(hop: Observation) -> list[Json]:
+    """The frames in the order seen; of a record in which frames are only counted the close frames."""
+    every = _life.in_order(hop, together=-1.0)
+    return [_message(hop, one) for one in every if one.opcode or (one.close and one.close.ending is Ending.FRAME)]
+
+
+def _message(hop: Observation, event: _life.Event) -> Json:
+    """A frame as Chromium imports it: `data` of anything but a text it would decode, or pass over."""
+    made: Json = {
+        "type": "receive" if event.sender is Sender.SERVER else "send",
+        "time": exchange.moment(hop, event.begin).timestamp(),
     }
+    if event.close:  # its code and reason are its payload
+        code = "" if event.close.code is None else str(event.close.code)
+        return made | {"opcode": _CLOSE, "data": " ".join(filter(None, (code, event.close.reason)))}
+    opcode = _NUMBERS.get(event.opcode, _UNKNOWN)
+    data = f"[{event.octets} octets, not recorded]" if opcode == _TEXT else ""
+    return made | {"opcode": opcode, "data": data, "_octets": event.octets}
 
 
 def _close(hop: Observation, close: Close) -> Json:

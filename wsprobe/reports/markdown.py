@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from wsprobe.model import Finding, Place, Remedy, Replaced, Report, Reports, Row, Spread
-from wsprobe.reports import _sequence, _view
+from wsprobe.reports import _life, _sequence, _view
 from wsprobe.reports._path import draw
 from wsprobe.reports._text import shortened, visible
 
@@ -167,7 +167,7 @@ class _Page:
         yield self._commands("Next", _view.commands(report))
         yield _details("Findings and their evidence", self._findings(report))
         yield _details("How it was observed, and what was not", self._reach(report))
-        yield _details("What passed at each hop", [self._passed(report)])
+        yield _details("What passed at each hop", self._passed(report))
         yield self._manifest(report)
         yield self._foot(report)
 
@@ -247,7 +247,7 @@ class _Page:
 
     def _diagrams(self, report: Report) -> Iterator[str]:
         """What happened, and beside it what should have happened."""
-        yield f"**What happened**\n\n{block([_sequence.happened(report)], 'mermaid')}"
+        yield f"**What happened**\n\n{block([_sequence.happened(report, frames=self._size.frames)], 'mermaid')}"
         if should := _sequence.expected(report):
             yield f"**What should have happened**\n\n{block([should], 'mermaid')}"
 
@@ -290,13 +290,22 @@ class _Page:
         more = len(report.trace.hops) - len(places)
         yield f"{_view.counted(more, 'more hop')} between these." if more else ""
 
-    def _passed(self, report: Report) -> str:
+    def _passed(self, report: Report) -> Iterator[str]:
         if not self._size.frames:
-            return ""
+            return
         found = [(hop.name, told) for hop in report.trace.hops if (told := _view.passed(hop))]
-        return self._table(
+        yield self._table(
             ["hop", "frames and pings"], found, lambda one: [self._code(one[0]), self._prose("; ".join(one[1]))]
         )
+        for hop in report.trace.hops:
+            events = _life.in_order(hop)
+            if any(event.opcode for event in events):
+                yield f"In order at {self._code(hop.name)}, by its own clock:"
+                yield self._table(["at", "sender", "what", "octets"], events, self._event)
+
+    def _event(self, event: _life.Event) -> list[str]:
+        octets = "" if event.close else str(event.octets)
+        return [_view.span(event.begin, event.end), event.sender.value, event.what, octets]
 
     def _why(self, report: Report) -> Iterator[str]:
         if report.writeup is None:

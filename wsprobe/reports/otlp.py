@@ -1,4 +1,4 @@
-"""OTLP JSON: one OpenTelemetry trace, a span a hop, with the upgrade and each close as events.
+"""OTLP JSON: one OpenTelemetry trace, a span a hop, with the upgrade, the first frames and each close as events.
 
 It is what a collector's OTLP/HTTP receiver takes at /v1/traces. Attributes are named by the stable HTTP conventions;
 what these have no name for stands under `wsprobe.`. Each hop's times are those of its own clock.
@@ -11,8 +11,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from wsprobe.closecodes import name as close_name
-from wsprobe.model import Close, Finding, Observation, Report, Reports
+from wsprobe.model import Close, Finding, Frame, Observation, Report, Reports
 from wsprobe.reports import _exchange as exchange
+from wsprobe.reports import _life
 
 NAME = "otlp"
 SUFFIXES = (".otlp.json",)
@@ -29,6 +30,9 @@ _PARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 _SERVER, _CLIENT = 2, 3
 _ERROR = 2
+_FRAMES = 96
+"""Frames of a span: with the other events they stay below the 128 that the SDKs keep of a span by default."""
+
 _PORTS = {"ws": 80, "http": 80, "wss": 443, "https": 443}
 
 
@@ -157,7 +161,21 @@ def _events(hop: Observation) -> list[Json]:
             "exception.message": hop.failure.message,
         }
         events.append(_event("exception", _nanoseconds(hop, hop.ended or 0.0), told))
-    return [*events, *(_close(hop, close) for close in hop.closes)]
+    frames = [frame for frame in _life.kept(hop, _FRAMES) if frame.opcode != "close"]
+    events += [_frame(hop, frame) for frame in frames]
+    return sorted(
+        (*events, *(_close(hop, close) for close in hop.closes)), key=lambda event: int(event["timeUnixNano"])
+    )
+
+
+def _frame(hop: Observation, frame: Frame) -> Json:
+    told = {
+        "wsprobe.frame.sender": frame.sender.value,
+        "wsprobe.frame.opcode": frame.opcode,
+        "wsprobe.frame.size": frame.bytes,
+        "wsprobe.frame.final": not frame.more,
+    }
+    return _event("wsprobe.frame", _nanoseconds(hop, frame.at), told)
 
 
 def _close(hop: Observation, close: Close) -> Json:
@@ -269,6 +287,8 @@ def _attributes(values: Json) -> list[Json]:
 def _value(value: Any) -> Json:  # noqa: ANN401  whatever an attribute may hold
     if isinstance(value, list):
         return {"arrayValue": {"values": [_value(item) for item in value]}}
+    if isinstance(value, bool):
+        return {"boolValue": value}
     if isinstance(value, int):
-        return {"intValue": str(value)}
+        return {"intValue": str(min(value, _LAST))}
     return {"doubleValue": value} if isinstance(value, float) else {"stringValue": value}
