@@ -218,3 +218,20 @@ def test_no_rule_over_configs_is_called_as_one_over_traces() -> None:
 def test_every_severity_is_reached_by_some_case() -> None:
     findings = [finding for case in ALL for finding in found(case.kind, case.text, case.rule, case.asked)]
     assert {finding.severity for finding in findings} == set(Severity)
+
+
+def test_the_fix_of_a_shadowed_location_and_of_lost_lines_has_the_lines_to_write() -> None:
+    text = """
+        http { server {
+            proxy_set_header Host $host;
+            location ~ io { proxy_pass http://a; }
+            location /socket.io/ {
+                proxy_pass http://a; proxy_http_version 1.1;
+                proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";
+            }
+        } }
+    """
+    (shadowed,) = found("nginx", text, "route-shadowed")
+    assert shadowed.fix == "Write `location ^~ /socket.io/ {`, so that no regular expression is tried after it."
+    (lost,) = found("nginx", text, "inherited-edits-lost")
+    assert lost.fix == "Write here too: `proxy_set_header Host $host;`."

@@ -32,6 +32,7 @@ from collections.abc import Iterator
 from wsprobe.inspection import ConfigFinding, Handling
 from wsprobe.lb.model import Lost, Named
 from wsprobe.parts import Severity
+from wsprobe.patterns import lazy
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
 from wsprobe.rules.config._made import listed
 from wsprobe.rules.config._pages import NGINX_PROXY
@@ -41,6 +42,7 @@ RULE = ConfigRule(__name__, {"nginx": f"{NGINX_PROXY}#proxy_set_header"})
 _UPGRADE = frozenset({"upgrade", "connection"})
 _MATTERS = frozenset({"host", "authorization", "origin", "cookie"})
 _MOST_NAMED = 6
+_LINE = lazy(r"\w+_set_header [^;`]*;")
 
 
 def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
@@ -65,8 +67,16 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
         place=lost[0].by,
         related=[each.edit.place for each in lost],
         header=next((name for name in names if name.lower() in _UPGRADE | _MATTERS), None),
-        fix="Repeat the lines from around it here, or move the lines from here to there.",
+        fix=_fix(lost),
     )
+
+
+def _fix(lost: list[Lost]) -> str:
+    """The lines to write, where each stands alone on its own."""
+    lines = dict.fromkeys(each.edit.place.text for each in lost if each.edit.place)
+    if len(lines) > _MOST_NAMED or not all(_LINE.fullmatch(line) for line in lines):
+        return "Repeat the lines from around it here, or move the lines from here to there."
+    return f"Write here too: {' '.join(f'`{line}`' for line in lines)}."
 
 
 def _names(lost: Lost) -> set[str]:

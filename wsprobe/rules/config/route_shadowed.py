@@ -20,6 +20,7 @@ from collections.abc import Iterator
 
 from wsprobe.inspection import ConfigFinding, Handling
 from wsprobe.parts import Message, Severity
+from wsprobe.patterns import lazy
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
 from wsprobe.rules.config._pages import APACHE, ENVOY, HAPROXY, NGINX_CORE, TRAEFIK
 
@@ -36,7 +37,7 @@ RULE = ConfigRule(
 )
 
 _FIX = {
-    "nginx": "Write `location ^~ …` (or `=`), so that no regular expression is tried after it.",
+    "nginx": "Write `location ^~ … {`, so that no regular expression is tried after it.",
     "haproxy": "Write its use_backend line before the other.",
     "envoy": "Write it before the other route.",
     "caddy": "Use `handle` with the longer path, or write it before the other in a `route` block.",
@@ -45,6 +46,7 @@ _FIX = {
 }
 
 
+_PREFIX = lazy(r"location\s+(/[^\s{`]*)")
 _REDIRECTIONS = range(300, 400)
 
 
@@ -66,8 +68,14 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
         severity=Severity.WARNING if _passes(taken.request) else Severity.ERROR,
         place=passage.route.place,
         related=[taken.place],
-        fix=_FIX.get(passage.config.kind),
+        fix=_fix(passage),
     )
+
+
+def _fix(passage: Passage) -> str | None:
+    fix = _FIX.get(passage.config.kind)
+    found = _PREFIX.match(passage.route.place.text) if passage.route.place else None
+    return fix.replace("^~ … {", f"^~ {found[1]} {{") if fix and found else fix
 
 
 def _passes(request: Message | None) -> bool:

@@ -74,7 +74,7 @@ RULE = ConfigRule(
 )
 
 _FIX = {
-    "nginx": "Write `proxy_read_timeout 1h;` and `proxy_send_timeout 1h;` in the location.",
+    "nginx": "Write `proxy_read_timeout 1h;` in the location.",
     "haproxy": "Write `timeout tunnel 1h` in the backend or in defaults: it replaces client and server timeouts after "
     "the 101.",
     "envoy": "Write `timeout: 0s` and `idle_timeout: 3600s` into the route.",
