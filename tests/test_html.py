@@ -222,6 +222,14 @@ def test_the_write_up_shows_causes_with_evidence_and_the_exact_change() -> None:
     assert "wsprobe inspect /etc/nginx" in to_do
 
 
+def test_a_long_url_does_not_push_the_verdict_out_of_sight() -> None:
+    title = re.search("<h1>(.*?)</h1>", html.render(replace(INCIDENT, subject=f"wss://example.com/{'x' * 3000}/end")))
+    assert title
+    assert title[1].startswith("wss://example.com/xx")
+    assert title[1].endswith("xx/end")
+    assert len(title[1]) < 250
+
+
 def test_a_command_that_stands_beside_a_finding_is_not_told_again() -> None:
     command = "wsprobe record backend --listen 0.0.0.0:8081"
     beside = replace(INCIDENT.findings[1], next=(command,))

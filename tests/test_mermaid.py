@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.reports.pages import TALK
 from tests.reports.samples import CLIENT_ONLY, HEALTHY, INCIDENT, ONE_BY_ONE, SEVERAL, UNKNOWN_ORDER
 from tests.test_reports import HOSTILE, PIECES, poisoned
-from wsprobe.model import Close, Ending, Frame, Message, Report, Sender
+from wsprobe.model import Close, Ending, Failure, Frame, Message, Report, Sender
 from wsprobe.reports import _sequence, markdown, mermaid
 from wsprobe.reports._text import shortened, visible
 
@@ -168,3 +168,12 @@ def test_a_diagram_stays_small(number: int, report: Report) -> None:
     lines = mermaid.render(crowd(max(number, 3), report)).splitlines()
     assert sum(":" in line for line in lines) < 40
     assert len("\n".join(lines)) < 12_000
+
+
+def test_what_failed_before_an_answer_is_told_once() -> None:
+    failure = Failure(phase="tls", kind="timed out", message="no answer within 3 s")
+    close = Close(sender=Sender.LOCAL, ending=Ending.TIMEOUT, code=None, reason="", at=0.0)
+    hop = replace(CLIENT_ONLY.trace.hops[0], request=None, response=None, failure=failure, closes=(close,))
+    text = mermaid.render(replace(CLIENT_ONLY, trace=replace(CLIENT_ONLY.trace, hops=(hop,))))
+    assert "failed at tls" in text
+    assert "nothing more" not in text

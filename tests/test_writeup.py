@@ -11,12 +11,15 @@ import pytest
 
 from tests.mitm import IGNORED
 from tests.reports.samples import CLIENT_ONLY, HEALTHY, INCIDENT, LOST
+from tests.test_rules import BAD
+from tests.test_rules import report as report_of
 from tests.tracing import run
 from wsprobe import mending
 from wsprobe.codec import decode, encode
 from wsprobe.diagnose import diagnose
 from wsprobe.model import (
     Confidence,
+    Failure,
     Finding,
     Line,
     Message,
@@ -108,6 +111,13 @@ def test_a_reason_that_names_the_fault_makes_it_likely(reason: str, leads: Confi
     assert link.leads is leads
     told = f"says so: {reason}" if leads is Confidence.LIKELY else "neither an answer nor a close code tells why"
     assert told in (link.because or "")
+
+
+def test_the_evidence_of_a_failure_is_the_failure() -> None:
+    failure = Failure(phase="tls", kind="timed out", message="no answer within 3 s")
+    hop = replace(INCIDENT.trace.hops[0], response=None, failure=failure)  # the recorder closed it then
+    report = replace(INCIDENT, trace=replace(INCIDENT.trace, hops=(hop,)), endings=("client: tls: no answer",))
+    assert written(report).chain[0].places[0].part == "failure"
 
 
 def test_an_answer_of_401_makes_it_likely_and_is_not_asked_for_again() -> None:
@@ -220,6 +230,9 @@ def every_fix() -> Iterator[str]:
 
 def test_no_fix_goes_around_authentication() -> None:
     assert [fix for fix in every_fix() if BYPASSES.search(fix)] == []
+    told = {finding.fix for case in BAD for finding in report_of(case.path).findings if finding.fix}
+    assert len(told) > 20
+    assert [fix for fix in told if BYPASSES.search(fix)] == []
 
 
 def test_the_tables_name_rules_that_there_are() -> None:

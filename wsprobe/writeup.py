@@ -141,7 +141,8 @@ class _Author:
     def _symptom(self) -> Link:
         hop = self.path.outermost
         ended = self.report.endings[0].removeprefix(f"{hop.name}: ") if self.report.endings else "it went wrong"
-        part = "closes" if hop.closes else "response" if hop.response else "failure"
+        failed = hop.response is None and (hop.failure is not None or not hop.closes)
+        part = "failure" if failed else "closes" if hop.closes else "response"
         place = Place(hop=hop.name, part=part, shows=ended)
         return Link(what=f"Seen at {hop.name}: {ended}.", confidence=Confidence.PROVEN, leads=None, places=(place,))
 

@@ -202,7 +202,9 @@ class _Diagram:
                 yield self._arrow(*ends, told, back=ends[0] > ends[1])
 
     def _ends(self) -> Iterator[str]:
-        closed = [(at, one.hop.closes[0]) for at, one in enumerate(self._stations) if one.hop and one.hop.closes]
+        hops = [(at, one.hop) for at, one in enumerate(self._stations) if one.hop]
+        # What never got an answer has been told as failed; that the recorder then let go is no end of its own.
+        closed = [(at, hop.closes[0]) for at, hop in hops if hop.closes and not (hop.failure and hop.response is None)]
         for at, close in reversed(closed):
             if close.sender is Sender.SERVER and not (at and at == len(self._stations) - 1):
                 yield self._back(at, _end(close), cut=close.ending is not Ending.FRAME)

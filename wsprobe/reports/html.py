@@ -29,6 +29,10 @@ _SIZES = (
 )
 
 
+_LONGEST_TITLE = 200
+"""Characters of a heading: below it stands the verdict, which is to be seen first."""
+
+
 def render(report: Report) -> str:
     """One report; where it is too large, what is left out of it is said, and the JSON report has it."""
     return _fitting(lambda size: _report(_sheet(report, size)), visible(report.subject))
@@ -45,7 +49,10 @@ def render_all(reports: Reports) -> str:
         for number, kind in enumerate(kinds[: size.items]):
             sheet = _sheet(kind.first, size, f"k{number}-", 3)
             title = tag(
-                "h2", _view.counted(kind.times, "connection"), ": ", shortened(visible(kind.first.subject), 200)
+                "h2",
+                _view.counted(kind.times, "connection"),
+                ": ",
+                shortened(visible(kind.first.subject), _LONGEST_TITLE),
             )
             body = joined(_parts(sheet))
             folded = tag(
@@ -83,7 +90,8 @@ def _fitting(written: Callable[[Size], Iterator[Html]], title: str) -> str:
 
 def _report(sheet: Sheet) -> Iterator[Html]:
     report = sheet.report
-    yield tag("header", tag("h1", sheet.said(report.subject)), tag("p", _when(report), class_="hint"))
+    title = shortened(visible(report.subject), _LONGEST_TITLE)
+    yield tag("header", tag("h1", title), tag("p", _when(report), class_="hint"))
     yield from _parts(sheet)
 
 
