@@ -434,6 +434,7 @@ def test_a_request_that_several_configs_take_asks_to_name_one(here: Path) -> Non
         (("--format", "html"), ("--format",)),
         (("-o", "out.html"), ("suffix", ".sarif")),
         (("-o", "nowhere/out.json"), ("no folder",)),
+        (("",), ("empty PATH",)),
     ],
 )
 def test_wrong_usage_is_one_line(here: Path, arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
@@ -459,6 +460,16 @@ def test_files_get_the_format_of_their_suffix(here: Path) -> None:
     assert json.loads((here / "a.sarif").read_text())["version"] == "2.1.0"
     assert (here / "a.txt").read_text() == ran.out
     assert (here / "a.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_folder_gets_a_file_of_each_format(here: Path) -> None:
+    (here / "nginx.conf").write_text(BAD)
+    ran = run("inspect", "nginx.conf", "-o", "out/new")
+    names = sorted(path.name for path in (here / "out" / "new").iterdir())
+    assert names == ["inspection.json", "inspection.sarif", "inspection.txt", "inspection.xml"]
+    assert (here / "out" / "new" / "inspection.txt").read_text() == ran.out
+    (here / "taken").write_text("")
+    refused(run("inspect", "nginx.conf", "-o", "taken/new"), "taken/new")
 
 
 def test_a_file_that_cannot_be_written_is_told_after_all_else(here: Path) -> None:

@@ -148,7 +148,11 @@ def test_every_setting_does_what_its_option_does(here: Path) -> None:
         ('lb-version = "1.22"', ("lb-version", "table")),
         ('lb-version = { squid = "5" }', ("lb-version", "squid")),
         ("lb-version = { nginx = 1.22 }", ("lb-version", "table")),
+        ('lb-version = { nginx = "new" }', ("lb-version", "'new'", "nginx")),
+        (f'lb-version = {{ nginx = "{"9" * 5000}" }}', ("lb-version", "nginx")),
         ("select = [", ("not TOML",)),
+        (f"ping = {'9' * 5000}", ("not TOML",)),
+        (f"select = {'[' * 5000}", ("not TOML",)),
     ],
 )
 def test_a_mistake_in_the_configuration_is_one_line_with_file_and_key(
@@ -160,6 +164,12 @@ def test_a_mistake_in_the_configuration_is_one_line_with_file_and_key(
     (here / "wsprobe.toml").unlink()
     (here / "pyproject.toml").write_text(f"[tool.wsprobe]\n{text}\n")
     refused(run("inspect", "nginx.conf"), "pyproject.toml", *words)
+
+
+def test_a_table_of_pyproject_in_a_file_of_its_own_says_where_settings_stand(here: Path) -> None:
+    (here / "nginx.conf").write_text(GOOD)
+    (here / "wsprobe.toml").write_text("[tool.wsprobe]\nping = 20\n")
+    refused(run("inspect", "nginx.conf"), "wsprobe.toml", "without [tool.wsprobe]")
 
 
 def test_the_settings_in_the_manual_are_understood(here: Path) -> None:

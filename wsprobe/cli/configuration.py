@@ -12,6 +12,7 @@ from typing import Any
 from wsprobe.cli import UsageError
 from wsprobe.cli.headeroptions import read_octets
 from wsprobe.frozen import dataclass
+from wsprobe.patterns import lazy
 
 FAIL_ON = ("error", "warning", "note", "never")
 
@@ -19,6 +20,9 @@ _MARKS = (b"tool.wsprobe", b"[tool]", b"\ntool=")
 """What a pyproject.toml with settings of ours has, without spaces and quotes."""
 
 _WEEK = 7 * 24 * 3600
+
+VERSION = lazy(r"v?\d{1,9}(\.\d{1,9}){0,3}[\w.+-]*")
+"""How the version of a proxy is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,8 @@ def _table(path: Path, inside: tuple[str, ...]) -> Mapping[str, object] | None:
 def _read(path: Path, table: Mapping[str, object]) -> Configuration:
     settings: dict[str, Any] = {}
     for key, value in table.items():
+        if key == "tool":
+            raise UsageError(f"{path}: in {path.name} the settings stand at the top, without [tool.wsprobe]")
         if key not in _KEYS:
             raise UsageError(f"{path}: there is no setting {key!r}; there are {', '.join(_KEYS)}")
         name, takes, kind = _KEYS[key]
@@ -103,6 +109,9 @@ def _versions(value: object, path: Path) -> Mapping[str, str] | None:
     strange = next((kind for kind in value if kind not in kinds()), None)
     if strange is not None:
         raise UsageError(f"{path}: lb-version: there is no kind {strange!r}; there are {', '.join(kinds())}")
+    wrong = next((kind for kind, version in value.items() if not VERSION.fullmatch(version)), None)
+    if wrong is not None:
+        raise UsageError(f"{path}: lb-version: {value[wrong][:80]!r} is no version of {wrong}")
     return value
 
 

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 
 from wsprobe.cli import UsageError, one_line
 from wsprobe.cli.configs import Way, find
-from wsprobe.cli.configuration import FAIL_ON, Configuration, load
+from wsprobe.cli.configuration import FAIL_ON, VERSION, Configuration, load
 from wsprobe.cli.headeroptions import given_headers, header_arguments
-from wsprobe.cli.writing import check_file, save_all, say, screen
+from wsprobe.cli.writing import check_output, is_folder, save_all, say, screen
 from wsprobe.inspection import Inspection, Problem
 from wsprobe.lb import kinds
 from wsprobe.parts import Severity
-from wsprobe.patterns import lazy
 from wsprobe.reports import config as reports
 
 if TYPE_CHECKING:
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
     from wsprobe.lb.request import Request
     from wsprobe.parts import Header
 
+_FOLDER_FILES = ("inspection.json", "inspection.sarif", "inspection.txt", "inspection.xml")
 _WEEK = 7 * 24 * 3600
-_VERSION = lazy(r"v?\d{1,9}(\.\d{1,9}){0,3}[\w.+-]*")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +49,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         action="append",
         default=[],
-        help="also write a file, whose suffix picks the format: .json, .sarif, .txt",
+        help="also write a file, whose suffix picks the format, or into a folder: inspection.json, .sarif, .txt, .xml",
     )
 
 
@@ -68,8 +67,10 @@ def run(options: argparse.Namespace) -> int:
 def _inspect(options: argparse.Namespace) -> int:
     from wsprobe.examine import examine
 
+    if "" in options.paths:
+        raise UsageError("an empty PATH: . is the folder that you are in")
     for path in options.output:
-        check_file(path, reports.formats())
+        check_output(path, reports.formats())
     settings = _settled(options)
     query = _query(options, settings)
     way = Way(kind=options.kind, versions=settings.versions, root=settings.root, exclude=settings.exclude)
@@ -135,7 +136,7 @@ def versions(given: Sequence[str]) -> Mapping[str, str]:
     found = {}
     for each in given:
         kind, equals, version = each.partition("=")
-        if not equals or kind not in kinds() or not _VERSION.fullmatch(version):
+        if not equals or kind not in kinds() or not VERSION.fullmatch(version):
             known = ", ".join(kinds())
             raise UsageError(f"--lb-version {each[:80]!r}: it needs KIND=VERSION, as nginx=1.22; kinds are {known}")
         found[kind] = version
@@ -203,10 +204,15 @@ def _request(options: argparse.Namespace) -> "Request | None":
 # Where it goes.
 
 
+def _files(path: Path) -> Sequence[Path]:
+    return [path / name for name in _FOLDER_FILES] if is_folder(path) else [path]
+
+
 def _write(inspection: Inspection, options: argparse.Namespace) -> list[str]:
     """Writes the result everywhere it was asked for; what could not be written, a line each."""
     formats = reports.formats()
-    failed = save_all((path, formats[formats.by_suffix(path) or "json"].render(inspection)) for path in options.output)
+    files = [file for path in options.output for file in _files(path)]
+    failed = save_all((path, formats[formats.by_suffix(path) or "json"].render(inspection)) for path in files)
     if options.format != "terminal":
         say(formats[options.format].render(inspection))
     elif inspection.configs or not inspection.problems:

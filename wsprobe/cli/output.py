@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wsprobe.cli import UsageError
-from wsprobe.cli.writing import check_file, check_writable, save_all, say, screen
+from wsprobe.cli.writing import check_output, is_folder, save_all, say, screen
 from wsprobe.model import Report, Reports, Severity
 from wsprobe.reports import formats
 
@@ -37,14 +37,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def check(options: argparse.Namespace) -> None:
     """Refuses outputs that cannot be written before anything is done; a folder is made where none is."""
     for path in options.output:
-        if _is_folder(path):
-            try:
-                path.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise UsageError(f"{path}: {error.strerror}") from None
-            check_writable(path)
-        else:
-            check_file(path, formats(), more=", or a folder")
+        check_output(path, formats())
 
 
 def write(result: Report | Reports, options: argparse.Namespace) -> int:
@@ -60,7 +53,7 @@ def write(result: Report | Reports, options: argparse.Namespace) -> int:
 
 
 def _files(path: Path, result: Report | Reports) -> Iterator[tuple[Path, str]]:
-    if not _is_folder(path):
+    if not is_folder(path):
         yield path, rendered(result, formats().by_suffix(path) or "json")
         return
     if isinstance(result, Report):
@@ -93,7 +86,3 @@ def status(result: Report | Reports, fail_on: str) -> int:
     reports = (result,) if isinstance(result, Report) else result.reports
     floor = _RANKS[Severity(fail_on)]
     return int(any(_RANKS[finding.severity] >= floor for report in reports for finding in report.findings))
-
-
-def _is_folder(path: Path) -> bool:
-    return path.is_dir() or not path.suffix

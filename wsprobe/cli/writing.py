@@ -22,6 +22,23 @@ def check_writable(path: Path) -> None:
         raise UsageError(f"{path}: cannot be written: {os.strerror(errno.EACCES)}")
 
 
+def is_folder(path: Path) -> bool:
+    """Whether an output is a folder, also one that is still to be made: it has no suffix."""
+    return path.is_dir() or not path.suffix
+
+
+def check_output(path: Path, formats: "Folder[Any]") -> None:
+    """Refuses what cannot be written, before anything is done; a folder is made where none is."""
+    if not is_folder(path):
+        check_file(path, formats, more=", or a folder")
+        return
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    check_writable(path)
+
+
 def check_file(path: Path, formats: "Folder[Any]", *, more: str = "") -> None:
     """Refuses a file that cannot be written, or whose name stands for no format, before anything is done."""
     if formats.by_suffix(path) is None:
