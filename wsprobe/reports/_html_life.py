@@ -62,6 +62,7 @@ def _legend(hops: list[Observation]) -> Html:
         *(tag("span", tag("span", class_=f"swatch {_MESSAGES[kind]}"), kind) for kind in _MESSAGES if kind in kinds),
         *(tag("span", tag("span", class_=f"swatch {class_}"), words) for class_, words in more),
         *(tag("span", _svg_mark(kind, "beat"), f" {kind}") for kind in _BEATS if kind in kinds),
+        *([tag("span", _svg_mark("both", "beat"), " both")] if kinds.issuperset(_BEATS) else []),
         *(
             tag("span", _svg_mark(kind, "end"), f" {_ENDINGS_IN_WORDS[ending]}")
             for ending, kind in _ENDINGS.items()
