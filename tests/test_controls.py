@@ -174,26 +174,6 @@ def test_an_upgrade_without_credentials_that_fails_has_nothing_to_be_compared_wi
         assert len(app.requests) == 1
 
 
-def test_a_403_is_asked_again_with_other_origins() -> None:
-    def same_origin(exchange: Exchange) -> None:
-        own = f"http://{exchange.request.get('host')}"
-        allowed = exchange.request.get("origin") == own
-        exchange.send(backend.switching(exchange.request) if allowed else backend.plain("403 Forbidden"))
-
-    with Backend(same_origin) as app:
-        ran = trace(f"ws://127.0.0.1:{app.port}/ws", "-H", "Origin: https://elsewhere.example.test", hold=0.1)
-    own = f"the same upgrade with Origin http://127.0.0.1:{app.port}"
-    assert controls(ran) == {
-        "the same upgrade again": "403",
-        own: controls(ran)[own],
-        "the same upgrade without Origin": "403",
-        "the same upgrade with Host 127.0.0.1": "403",
-        f"{own}, once more": controls(ran)[f"{own}, once more"],
-        "the same upgrade after these": "403",
-    }
-    assert controls(ran)[own].startswith("101, then ended without a close frame (eof)")
-
-
 def test_the_origin_itself_can_be_asked_past_what_stands_before_it() -> None:
     with Backend(answering(lambda _: OPEN, status)) as inner, Backend(INCIDENT) as app:
         ran = traced(app, "--bypass", f"http://127.0.0.1:{inner.port}/inner")

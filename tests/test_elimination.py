@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import jwt
 import pytest
 
 from tests import backend, wire
@@ -113,9 +114,26 @@ def test_straight_to_the_application_it_fails_as_well() -> None:
     found = finding(ran, "credential-ineffective")
     assert found
     assert [cause.partition(" ")[2] for cause in found["untested"]] == [
-        "the application's WebSocket handler does not read it, or fails whatever it gets"
+        "the application's WebSocket handler does not read it, or fails for another reason, whatever it gets"
     ]
     assert "works-otherwise" not in rules(ran)
+
+
+def test_an_expired_token_is_compared_with_nothing() -> None:
+    old = jwt.encode({"exp": 1_500_000_000}, "a key of thirty-two octets or more", "HS256")
+    with Backend(answering(lambda _: wire.close(1011), lambda _: "401 Unauthorized")) as app:
+        url = f"ws://127.0.0.1:{app.port}/ws"
+        ran = trace(url, *BEARER, "--controls", "auth", env={"PROBE_TOKEN": old})
+    assert rules(ran) == ["token-expired", "closed-by-origin"]
+    assert "the token had expired" in skipped(ran, "credential-ineffective")
+
+
+def test_what_comes_and_goes_is_to_be_asked_more_often() -> None:
+    seen = iter([FAILS, OPEN])
+    with Backend(answering(lambda _: next(seen), status)) as app:
+        ran = traced(app)
+    assert any(command.endswith("--repeat 20   # beside the options of this run") for command in ran.report["next"])
+    assert not any("--controls auth" in command for command in ran.report["next"])
 
 
 # One thing changed.
@@ -182,8 +200,28 @@ def test_a_token_that_works_in_a_cookie_rules_out_a_handler_that_fails_whatever_
         "likely",
         "Authorization",
     )
-    assert "fails whatever it gets" not in " ".join(found["untested"])
+    assert "whatever it gets" not in " ".join(found["untested"])
     assert "With the token in cookie sid instead the upgrade went well" in found["message"]
+
+
+def test_a_403_is_asked_again_with_other_origins() -> None:
+    def own_origin(exchange: Exchange) -> None:
+        own = f"http://{exchange.request.get('host')}"
+        allowed = exchange.request.get("origin") == own
+        exchange.send(backend.switching(exchange.request) if allowed else backend.plain("403 Forbidden"))
+
+    with Backend(own_origin) as app:
+        ran = trace(f"ws://127.0.0.1:{app.port}/ws", "-H", "Origin: https://elsewhere.example.test", hold=0.1)
+    own = f"the same upgrade with Origin http://127.0.0.1:{app.port}"
+    assert controls(ran) == {
+        "the same upgrade again": "403",
+        own: controls(ran)[own],
+        "the same upgrade without Origin": "403",
+        "the same upgrade with Host 127.0.0.1": "403",
+        f"{own}, once more": controls(ran)[f"{own}, once more"],
+        "the same upgrade after these": "403",
+    }
+    assert controls(ran)[own].startswith("101, then ended without a close frame (eof)")
 
 
 # How many, and in which order.
@@ -213,3 +251,12 @@ def test_a_ban_that_was_not_looked_for_is_not_taken_for_a_filter() -> None:
     assert "credential-intercepted" not in rules(ran)
     assert "together" not in controls(ran)
     assert "the same upgrade after these" in skipped(ran, "credential-intercepted")
+
+
+def test_a_server_that_asks_for_a_pause_at_once_is_asked_nothing_more() -> None:
+    slow = answering(lambda _: backend.plain("429 Too Many Requests"), status)
+    with Backend(slow) as app:
+        ran = traced(app, "--weigh", "Authorization", "--size-ladder")
+        assert len(app.requests) == 1
+    assert "it answered the first request with 429" in controls(ran)["no more controls"]
+    assert controls(ran)["Authorization weighed on upgrades, 0 requests"].endswith("the server asks for a pause")

@@ -249,3 +249,31 @@ def test_a_limit_behind_that_can_be_told_decides() -> None:
     )
     assert weighed(path).arrived is False
     assert weighed(replace(path, strips=False, read=False)).arrived is True
+
+
+def test_a_canary_that_is_refused_for_what_it_says_weighs_nothing() -> None:
+    def waf(exchange: Exchange) -> None:
+        sizes = sum(len(name) + len(value) for name, value in exchange.request.headers)
+        bad = any("c" * 20 in value or "f" * 20 in value for _, value in exchange.request.headers)
+        if sizes > 100_000 or bad:
+            exchange.send(backend.plain("431 Too Large" if sizes > 100_000 else "403 Forbidden"))
+            return
+        exchange.send(backend.switching(exchange.request) + wire.close(1011))
+
+    with Backend(waf) as app:
+        ran = traced(app.port)
+    assert not any(found["rule"] == "header-removed" for found in ran.report["findings"])
+    assert "for what it says, and not for its weight" in ran.report["controls"][0]["result"]
+
+
+def test_a_server_that_asks_for_a_pause_is_not_weighed_on() -> None:
+    def limits(exchange: Exchange) -> None:
+        slow = len(app.requests) > 5
+        exchange.send(backend.plain("429 Too Many Requests") if slow else backend.switching(exchange.request))
+
+    with Backend(limits) as app:
+        ran = traced(app.port)
+        assert len(app.requests) == 6
+    assert [one["result"] for one in ran.report["controls"]] == [
+        "not told: the server asks for a pause: it answered with 429"
+    ]

@@ -13,7 +13,7 @@ from wsprobe.durations import seconds
 from wsprobe.headers import Value
 from wsprobe.ladder import Ladder, ladder
 from wsprobe.model import Confidence, Finding, Observation, Place, Redaction, Segment, Severity, Skip
-from wsprobe.path import Origin, Pair, Path, code_of
+from wsprobe.path import Origin, Pair, Path, clock, code_of
 from wsprobe.rules import load, names
 from wsprobe.trials import (
     AFTER,
@@ -96,20 +96,28 @@ def credentials_compared(path: Path) -> list[Elimination] | Lack:
     return Lack(lacks) if lacks else [found]
 
 
-def _uncomparable(path: Path, found: Elimination) -> str | None:
+def _uncomparable(path: Path, found: Elimination) -> str | None:  # noqa: PLR0911  one reason after the other
     """Why nothing can be said of the credentials; None where it can."""
     if why := why_stopped(path.trace):
         return f"controls that can be compared: {why}"
     if not may_want_credentials(found.good):
-        return f"an end that credentials can be to blame for: {in_words(found.good)} is none"
+        return f"an end that credentials can be to blame for; it was: {in_words(found.good)}"
     name, hop = found.varied or ("", found.good)
     if name and name != HTTP2:  # over HTTP/2 the credentials may be what is treated otherwise
         return f"credentials that can be to blame: {name} came to this: {in_words(hop)}"
     if found.none is None and not found.telling and not found.carrier:
         return "an upgrade without credentials beside it, which --controls auth makes"
+    if not found.telling and not found.carrier and _expired(found.good):
+        return "credentials that hold: the token had expired, and such a one counts for as little as none"
     if (found.differs(found.none) or found.differs(found.broken)) and not found.checked:
         return f"{AFTER}: whether those without good credentials changed what the server does is not known"
     return None
+
+
+def _expired(hop: Observation) -> bool:
+    sent = clock(hop)
+    exps = [one.jwt.exp for one in hop.redactions if one.message == "request" and one.jwt]
+    return sent is not None and any(exp is not None and exp <= sent for exp in exps)
 
 
 def varied(path: Path) -> list[Elimination] | Lack:
@@ -244,14 +252,16 @@ def observe_beyond(path: Path, hop: Observation) -> tuple[str, ...]:
     return f"{record}   # {where}", again(path, f"--records {name}.jsonl", f"RECORDS {name}.jsonl")
 
 
-def compare_credentials(path: Path) -> tuple[str, ...]:
-    """The command that asks from outside whether the credentials matter, where that is open and nobody looks inside."""
-    hop = path.client
-    if hop is None or len(path.hops) > 1 or not has_credentials(hop) or may_be_a_timer(hop) or why_stopped(path.trace):
+def ask_from_outside(path: Path) -> tuple[str, ...]:
+    """The command that tells more without a recorder: whether the credentials matter, or how often it fails."""
+    hop, found = path.client, elimination(path)
+    if hop is None or len(path.hops) > 1:
         return ()
-    found = elimination(path)
+    if why_stopped(path.trace):
+        return (again(path, "--repeat 20"),) if found.changed else ()
     asked = found.none is not None or found.varied is not None
-    return () if asked or not may_want_credentials(hop) else (again(path, "--controls auth"),)
+    open_ = has_credentials(hop) and may_want_credentials(hop) and not may_be_a_timer(hop)
+    return (again(path, "--controls auth"),) if open_ and not asked else ()
 
 
 def again(path: Path, options: str, records: str = "RECORDS") -> str:

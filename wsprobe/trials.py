@@ -81,19 +81,26 @@ def in_words(hop: Observation) -> str:
     return f"101, then ended without a close frame ({close.ending}) after {seconds(close.at)}"
 
 
+def asks_for_pause(hop: Observation) -> int | None:
+    """The status by which a server wants to be left alone for a while; None where it does not."""
+    code, later = code_of(hop), values(hop.response.headers, "retry-after") if hop.response else []
+    return code if code == _TOO_MANY or (code == _UNAVAILABLE and later) else None
+
+
 def why_stopped(trace: Trace) -> str | None:
     """Why no further control would tell anything, or may be made; None where nothing speaks against it."""
+    if main := asks_for_pause(trace.hops[0]):
+        return f"the server asks for a pause: it answered the first request with {main}"
     alarming = any(one.name in {NONE, BROKEN} for one in trace.trials)
     return next((why for one in trace.trials if (why := _stopped_by(one, trace.hops[0], alarming=alarming))), None)
 
 
 def _stopped_by(one: Trial, main: Observation, *, alarming: bool) -> str | None:
     hop = one.hops[0]
-    code = code_of(hop)
-    if code == _TOO_MANY or (code == _UNAVAILABLE and hop.response and values(hop.response.headers, "retry-after")):
+    if code := asks_for_pause(hop):
         return f"the server asks for a pause: {one.name} was answered with {code}"
     connecting = hop.failure is not None and hop.failure.phase in _CONNECTING and one.name != HTTP2
-    if code is None and connecting and hop.failure and not main.failure:
+    if code_of(hop) is None and connecting and hop.failure and not main.failure:
         return f"the server took no more connections: {one.name}: {hop.failure.message}"
     if one.name in {AGAIN, AFTER} and outcome(hop) != outcome(main):
         when = "first" if one.name == AGAIN else "banned" if alarming else "later"
@@ -214,6 +221,11 @@ class Elimination:
     def checked(self) -> bool:
         """Whether the main upgrade was made once more after all that, and so came to the same."""
         return AFTER in self.made
+
+    @property
+    def changed(self) -> bool:
+        """Whether the main upgrade came to another result when it was made again."""
+        return self.differs(self.made.get(AGAIN)) or self.differs(self.made.get(AFTER))
 
     def stays(self, name: str) -> bool:
         """Whether what helped did so twice, and the main upgrade failed before and after."""

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from wsprobe.model import Header, Observation, Weighing
 from wsprobe.path import SWITCHING, code_of
-from wsprobe.trials import Outcome, in_words, outcome
+from wsprobe.trials import Outcome, asks_for_pause, in_words, outcome
 
 MOST = 40
 """Requests that all weighing of one trace takes at most."""
@@ -21,7 +21,6 @@ _COUNTS = (64, 128, 256)
 _OCTETS = (8 * 1024, 16 * 1024, 32 * 1024, 64 * 1024)
 _LINE = 4000
 _FAR_TOO_LONG = (320 * 1024, 80 * 1024, 20 * 1024)
-_TWICE = 2
 _STEP = 64
 
 
@@ -100,8 +99,11 @@ def size_ladder(tries: int) -> Scale:
     return _Weigher(("", ""), plain=False, tries=tries, unit="").ladder()
 
 
-class _OutOfTries(Exception):  # noqa: N818  an outcome, not an error
-    """No request is left to be made."""
+_STRAWS = (Straw.CANARY, Straw.HEADER)
+
+
+class _Over(Exception):  # noqa: N818  an outcome, not an error
+    """No further request may be made; it says why."""
 
 
 class _Weigher:
@@ -117,16 +119,16 @@ class _Weigher:
     def run(self) -> Scale:
         try:
             return (yield from self._weighed())
-        except _OutOfTries:
-            return self._skip(f"{self._made} requests were not enough")
+        except _Over as over:
+            return self._skip(str(over))
 
     def ladder(self) -> Scale:
         try:
             self._normal = outcome((yield from self._ask(Load(straw=Straw.HEADER))))
             unit = _Unit("octets", _OCTETS, 2 * _STEP)
             edge = yield from self._limit(unit, Straw.HEADER)
-        except _OutOfTries:
-            return self._skip(f"{self._made} requests were not enough")
+        except _Over as over:
+            return self._skip(str(over))
         if edge is None:
             return self._skip("heads with up to 64 KiB of filler pass")
         return self._result("octets", edge, arrived=None, straw=_STEP)
@@ -187,15 +189,20 @@ class _Weigher:
         return low
 
     def _last_straws(self, unit: _Unit, edge: int) -> Scale:
-        """What tips the scale at its edge: each asked twice, since one answer may be chance."""
+        """What tips the scale at its edge: each asked twice, since one answer may be chance.
+
+        That the filler alone passes was seen once already, when the edge was found.
+        """
         found: dict[Straw, list[bool]] = {straw: [] for straw in Straw}
-        for _ in range(_TWICE):
-            for straw in Straw:
-                found[straw].append((yield from self._refused(unit, edge, straw)))
+        for straw in (*_STRAWS, *Straw):
+            found[straw].append((yield from self._refused(unit, edge, straw)))
         if any(len(set(answers)) > 1 for answers in found.values()) or found[Straw.NOTHING][0]:
             return self._skip("the limit was not the same at each try")
         if not found[Straw.CANARY][0]:
             return self._skip("a canary of the same size did not tip the scale")
+        accuses = not self._plain and not found[Straw.HEADER][0]
+        if accuses and (yield from self._refused(unit, 0, Straw.CANARY)):
+            return self._skip("a canary is refused without any filler: for what it says, and not for its weight")
         return self._result(unit.name, edge, arrived=found[Straw.HEADER][0])
 
     def _refused(self, unit: _Unit, amount: int, straw: Straw) -> Generator[Load, Observation, bool]:
@@ -207,9 +214,12 @@ class _Weigher:
 
     def _ask(self, load: Load) -> Generator[Load, Observation, Observation]:
         if self._made >= self._left:
-            raise _OutOfTries
+            raise _Over(f"{self._made} requests were not enough")
         self._made += 1
-        return (yield Load(filler=load.filler, straw=load.straw, plain=self._plain))
+        seen = yield Load(filler=load.filler, straw=load.straw, plain=self._plain)
+        if code := asks_for_pause(seen):
+            raise _Over(f"the server asks for a pause: it answered with {code}")
+        return seen
 
     def _skip(self, why: str) -> Weighing:
         return Weighing(header=self._header[0], plain=self._plain, tries=self._made, arrived=None, why=why)

@@ -15,6 +15,7 @@ from wsprobe.cli.targets import Target
 from wsprobe.controls import Allowed, Ask, left_out, next_ask
 from wsprobe.model import Control, Trace, Trial, Weighing
 from wsprobe.redact import redact_text
+from wsprobe.trials import asks_for_pause
 from wsprobe.weighing import MOST, Scale, size_ladder, weigh
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Run:
     weighings: list[Weighing] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
     _next: float = 0.0
+    _paused: bool = False
 
     @property
     def observations(self) -> "list[Observation]":
@@ -157,18 +159,25 @@ class Run:
         """Weighs the header that the user named, on upgrades and over plain HTTP, in at most 40 requests."""
         if not self.seen:
             return
+        self._paused = any(map(asks_for_pause, self.observations))
         made = 0
-        if self.options.size_ladder:
+        if self.options.size_ladder and not self._paused:
             self.weighings.append(await self._weighed(size_ladder(_LADDER), ("", ""), 0))
             made = self.weighings[-1].tries
         header = weighed(self.options, self.attempt)
         if header is None:
+            return
+        if self._paused:
+            why = "the server asks for a pause"
+            self.weighings.append(Weighing(header=header[0], plain=False, tries=0, arrived=None, why=why))
             return
         left, unit = MOST, ""
         for plain in (False, True):
             scale = weigh(header, plain=plain, tries=left, unit=unit)
             found = await self._weighed(scale, header, made + MOST - left)
             self.weighings.append(found)
+            if self._paused:
+                break
             left, unit = left - found.tries, found.unit
 
     async def _weighed(self, scale: Scale, header: "Header", made: int) -> Weighing:
@@ -180,6 +189,7 @@ class Run:
             attempt = loaded(self.attempt, header, load, number)
             await self._turn(attempt)
             seen = redact(await self._probed(attempt), gather.fingerprint_key())
+            self._paused = self._paused or asks_for_pause(seen) is not None
             try:
                 load = scale.send(seen)
             except StopIteration as done:

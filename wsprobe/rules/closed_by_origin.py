@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from wsprobe import closecodes
 from wsprobe.durations import seconds
 from wsprobe.ends import first_close, is_healthy
-from wsprobe.judging import Rule, close_place, compare_credentials, observe_beyond, origin_places, upgraded, where_else
+from wsprobe.judging import Rule, ask_from_outside, close_place, observe_beyond, origin_places, upgraded, where_else
 from wsprobe.model import Confidence, Finding, Severity
 from wsprobe.path import Origin, Path, Reach
 from wsprobe.wording import code, stretch
@@ -43,7 +43,7 @@ def check(path: Path) -> Iterator[Finding]:
         fix=_fix(where, close.code),
         others=_others(where) if confidence is Confidence.POSSIBLE else (),
         untested=() if where.in_application else (f"what lies beyond {where.hop.name}, and what arrived there",),
-        next_=() if where.in_application else (*observe_beyond(path, where.hop), *compare_credentials(path)),
+        next_=() if where.in_application else (*observe_beyond(path, where.hop), *ask_from_outside(path)),
     )
 
 

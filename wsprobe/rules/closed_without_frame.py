@@ -16,8 +16,8 @@ from wsprobe.ends import both_at_once, first_close, frames, lost_frame, silence
 from wsprobe.judging import (
     Rule,
     again,
+    ask_from_outside,
     close_place,
-    compare_credentials,
     observe_beyond,
     origin_places,
     upgraded,
@@ -55,7 +55,7 @@ def _from_inside(path: Path, where: Origin) -> Finding:
         "all end a connection so.",
         others=where_else(where),
         untested=() if where.in_application else (f"what happened {where.words}",),
-        next_=() if settled else (*observe_beyond(path, where.hop), *compare_credentials(path)),
+        next_=() if settled else (*observe_beyond(path, where.hop), *ask_from_outside(path)),
     )
 
 

@@ -127,7 +127,7 @@ def _causes(found: Elimination, names: list[str]) -> tuple[str, ...]:
     beyond = f"beyond {path.hops[-1].name}" if _arrived(path, names) else "on the way"
     well = found.well_straight
     before = not _fails_straight(found)
-    handler = "does not read it" + ("" if found.carrier else ", or fails whatever it gets")
+    handler = "does not read it" + ("" if found.carrier else ", or fails for another reason, whatever it gets")
     refuses = "" if path.upgraded or found.carrier else "upgrade" if plain else "request"
     causes = {
         f"{what} was removed {beyond}{', on upgrades only' if plain else ''}": before,

@@ -11,7 +11,7 @@ Good:
 
 from collections.abc import Iterator
 
-from wsprobe.judging import Rule, answer_place, answers, compare_credentials, observe_beyond, origin_places, where_else
+from wsprobe.judging import Rule, answer_place, answers, ask_from_outside, observe_beyond, origin_places, where_else
 from wsprobe.model import Confidence, Finding, Observation, Place
 from wsprobe.path import Origin, Path, Reach, code_of
 from wsprobe.rules.redirected import target
@@ -59,7 +59,7 @@ def check(refusal: tuple[Path, int]) -> Iterator[Finding]:
         fix=_WHY.get(code, "Read what the answer says, and the log of what gave it."),
         others=() if ordered else where_else(where),
         untested=() if where.in_application or not where.segment else (f"what lies {stretch(where.segment)}",),
-        next_=() if settled else (*observe_beyond(path, where.hop), *compare_credentials(path)),
+        next_=() if settled else (*observe_beyond(path, where.hop), *ask_from_outside(path)),
     )
 
 
