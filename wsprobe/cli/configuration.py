@@ -21,7 +21,7 @@ _MARKS = (b"tool.wsprobe", b"[tool]", b"\ntool=")
 
 _WEEK = 7 * 24 * 3600
 
-VERSION = lazy(r"v?\d{1,9}(\.\d{1,9}){0,3}[\w.+-]*")
+VERSION = lazy(r"v?\d{1,9}(\.\d{1,9}){0,3}[\w.+-]{0,40}")
 """How the version of a proxy is written."""
 
 
