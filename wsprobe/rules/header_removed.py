@@ -61,7 +61,8 @@ def _from_outside(found: Weighed) -> Finding:
     return RULE.finding(
         f"Weighed from {name}, {one.header} does not arrive on upgrades: with {one.edge} {one.unit} of filler a canary "
         f"of its size is refused ({one.refusal}), and {one.header} itself is not. It was removed, or overwritten by "
-        f"one that is always set, before whoever holds that limit.{' Over plain HTTP it arrives.' if over_http else ''}",
+        "one that is always set, before whoever holds that limit."
+        f"{' Over plain HTTP it arrives.' if over_http else ''}",
         Place(hop=name, part="weighing", shows=f"{one.edge} {one.unit}: canary refused, {one.header} passes"),
         confidence=Confidence.LIKELY,
         segment=(name, None),
