@@ -209,6 +209,20 @@ def test_the_fix_of_a_dropped_upgrade_is_for_the_line_that_leads_on(config: str,
     assert part in (finding.fix or "")
 
 
+@pytest.mark.parametrize(
+    ("line", "rule", "part"),
+    [
+        ("http-request del-header Authorization", "credential-removed", "append `unless {"),
+        ("http-request del-header Authorization if TRUE", "credential-removed", "add `!{ req.hdr(Upgrade)"),
+        ("http-request set-header Authorization x unless FALSE", "credential-replaced", "add `or { req.hdr(Auth"),
+        ("timeout tunnel 3600", "short-idle-timer", "without a unit counts milliseconds"),
+    ],
+)
+def test_a_fix_can_be_applied_to_the_line_as_it_stands(line: str, rule: str, part: str) -> None:
+    [finding] = found("haproxy", f"defaults\n mode http\nlisten ws\n bind :80\n {line}\n server s app:1\n", rule)
+    assert part in (finding.fix or "")
+
+
 def test_no_rule_over_configs_is_called_as_one_over_traces() -> None:
     from wsprobe import rules
 

@@ -76,6 +76,7 @@ SetEnvIf X-A b force-proxy-request-1.0
 ProxyPass / http://@U@/ upgrade=websocket
 """
 _MEMBERS = "BalancerMember balancer://app ws://@U@\nProxyPass / balancer://app/"
+_RAW = "ProxyPass /a http://@U@ nocanon upgrade=websocket\nProxyPass / http://@U@/x nocanon upgrade=websocket"
 _HOSTS = "RewriteEngine On\nRewriteRule ^/ws ws://@U@%{REQUEST_URI} [P]\nRewriteRule ^(/.*)$ ws://@U@$1 [P]"
 
 
@@ -86,6 +87,7 @@ _HOSTS = "RewriteEngine On\nRewriteRule ^/ws ws://@U@%{REQUEST_URI} [P]\nRewrite
         pytest.param(_ENVIRONMENT, ("/ws?token=abc&x", "/ws?y"), id="what an expression has matched"),
         pytest.param(_BUGGY, ("/old/x", "/ws"), id="HTTP/1.0 for some"),
         pytest.param(_MEMBERS, ("/ws",), id="a member outside of its balancer"),
+        pytest.param(_RAW, ("/a?", "/a?b", "/a", "/a/?b", "/?b"), id="nocanon and no path"),
         pytest.param(_HOSTS, ("/ws/a", "/b?c"), id="a path right behind the host"),
     ],
 )

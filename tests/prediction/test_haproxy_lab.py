@@ -345,6 +345,21 @@ ODD = Request(target="/a#b c", headers=(("Host", "h"), ("Connection", "close, X-
             ],
             id="an upgrade that the client did not ask for",
         ),
+        pytest.param(
+            one(
+                "http-request set-uri http://other.example/x%[path] if { path /ws }\n"
+                " http-request replace-uri ^/y(.*) http://more.example/z\\1"
+            ),
+            [upgrade("/ws?a"), upgrade("/y?a"), upgrade("/z")],
+            id="a target with a host",
+        ),
+        pytest.param(
+            one("http-request allow if TRUE")
+            .replace("frontend fe", "frontend be")
+            .replace("backend be\n", "backend be\n http-request allow if FALSE\n http-request set-header X-A 1\n"),
+            [upgrade("/ws")],
+            id="a frontend and a backend of one name",
+        ),
         pytest.param(one("http-response deny if { status 101 }"), [upgrade("/ws")], id="a 101 that is denied"),
         pytest.param(one("http-response set-header X-Edge 1"), [upgrade("/ws")], id="a 101 that is edited"),
         pytest.param(

@@ -2,7 +2,7 @@
 
 from tests.prediction import Tally, compare
 from tests.prediction.test_haproxy import GLOBAL, rendered
-from wsprobe.lb.request import upgrade
+from wsprobe.lb.request import Request, upgrade
 from wsprobe.model import Header
 
 PROXY = "haproxy"
@@ -60,4 +60,21 @@ def test_a_sample_that_is_missing_or_no_number_is_what_was_predicted(tally: Tall
     texts = ("6", "5x", "x", "", "0", "00", "1", "-1", "-", "6, 7", "7, 3", "+6", "10.0.0.1")
     numbers: list[tuple[Header, ...]] = [(("X-N", each), ("X", "a b")) for each in texts]
     asked = [upgrade(target, headers=each) for target in ("/ws", "/a/b?a=bc") for each in ((), *numbers)]
+    compare(PROXY, rendered(text), asked, tally)
+
+
+def test_a_target_without_a_path_or_with_a_host_is_what_was_predicted(tally: Tally) -> None:
+    lines = [
+        *(f"http-request set-header X-{each} '<%[{each}]>'" for each in ("path", "pathq", "base", "url", "query")),
+        *(f"http-request set-header X-F-{each} 1 if {{ {each} -m found }}" for each in ("path", "base")),
+        "http-request replace-path ^/(a.*) /p/\\1",
+        "http-request replace-uri ^wz$ x",
+        "http-request set-path /n if { path /set }",
+        "default_backend b",
+    ]
+    rules = "\n    ".join(lines)
+    text = f"{GLOBAL}frontend fe\n    bind 127.0.0.1:@PORT@\n    {rules}\nbackend b\n    server s 127.0.0.1:@UP@\n"
+    targets = ("ws", "wz", "*", "a/b", "/ab?c", "/set?c", "http://h/ws?x", "http://h/ab?x", "http://h")
+    bare = tuple(header for header in upgrade().headers if header[0] != "Host")
+    asked = [Request(target=target, method=how, headers=bare) for target in targets for how in ("GET", "OPTIONS")]
     compare(PROXY, rendered(text), asked, tally)

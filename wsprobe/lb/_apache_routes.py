@@ -251,7 +251,10 @@ def _mapped(found: proxy.Pass) -> tuple[Value, list[Step]]:
     if found.path.endswith("/"):  # as many slashes as stand there count as one, and then the path is not taken raw
         raw = all_of(raw, Not(Test(Of(Subject.RAW_PATH), How.PREFIX, (f"{found.path}/",))))
     query = Cases(((Test(Of(Subject.QUERY), How.EXISTS), Join((Text("?"), Of(Subject.QUERY)))),), Text(""))
-    path = Cases(((raw, Join((Text(base), Without(target, prefix=found.path)))),), Join((quoted, query)))
+    taken: Value = Join((Text(base), Without(target, prefix=found.path)))
+    if not base:  # a URL without a path gets one before its query
+        taken = Cases(((Test(taken, How.PREFIX, ("?",)), Join((Text("/"), taken))),), taken)
+    path = Cases(((raw, taken),), Join((quoted, query)))
     return path, [_no_space(path, "nocanon", found.node)]
 
 

@@ -16,6 +16,7 @@ from wsprobe.lb._numbers import natural
 from wsprobe.lb.expressions import (
     ALWAYS,
     NEVER,
+    Captured,
     Cases,
     Condition,
     How,
@@ -29,6 +30,7 @@ from wsprobe.lb.expressions import (
     Undecided,
     Value,
     both,
+    has,
 )
 from wsprobe.lb.model import (
     Answer,
@@ -162,6 +164,25 @@ def _replace_header(rule: Rule) -> Iterator[Step]:
     )
 
 
+_HOST = r"^(?:[A-Za-z][A-Za-z0-9+.-]*://)?([^/?#*][^/?#]*)"
+_HAS_HOST = Test(TARGET, How.REGEX, (_HOST,))
+
+
+def _host_of(target: Value, when: Condition, place: Line) -> Edit:
+    """The host of a target that has one becomes the Host."""
+    has_one = both(has("Host"), Test(target, How.REGEX, (_HOST,)))
+    return Edit(
+        op=Op.SET, which=Named(("Host",)), value=Captured(target, _HOST, "1"), when=both(when, has_one), place=place
+    )
+
+
+def _beside_host(value: Value, rule: Rule) -> Value:
+    """What a rule about the path makes of a target; one with a host, as forward proxies get it, is not followed."""
+    return Cases(
+        ((_HAS_HOST, Undecided(rule.action, f"{rule.action} on a target with a host is not followed")),), value
+    )
+
+
 def _replace_target(rule: Rule) -> Iterator[Step]:
     found = _replacing(rule, 0)
     subject: Value = PATH if rule.action == "replace-path" else TARGET
@@ -171,19 +192,26 @@ def _replace_target(rule: Rule) -> Iterator[Step]:
         value = Join((Substituted(subject, *found), WITH_QUERY))
     else:
         value = Substituted(subject, *found)
-    matched = both(
-        Test(subject, How.REGEX, (str(rule.word(0)),)), *(() if rule.action == "replace-uri" else (HAS_PATH,))
-    )
-    yield Retarget(value=value, when=both(rule.when, matched), place=rule.place)
+    matched = both(rule.when, Test(subject, How.REGEX, (str(rule.word(0)),)))
+    if rule.action == "replace-uri":
+        yield _host_of(value, matched, rule.place)
+        yield Retarget(value=value, when=matched, place=rule.place)
+    else:
+        yield Retarget(value=_beside_host(value, rule), when=both(matched, HAS_PATH), place=rule.place)
 
 
 def _set_target(rule: Rule) -> Iterator[Step]:
     value = rule.value(0)
+    if rule.action == "set-uri":
+        yield _host_of(value, rule.when, rule.place)
+        yield Retarget(value=value, when=rule.when, place=rule.place)
+        return
     made: dict[str, Value] = {
         "set-path": Join((value, WITH_QUERY)),
         "set-query": Join((PATH, Text("?"), value)),
     }
-    yield Retarget(value=made.get(rule.action, value), when=rule.when, place=rule.place)
+    made_of = _beside_host(made.get(rule.action, value), rule)
+    yield Retarget(value=made_of, when=rule.when, place=rule.place)
 
 
 def _unknown_target(rule: Rule) -> Iterator[Step]:

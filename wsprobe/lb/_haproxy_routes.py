@@ -12,11 +12,11 @@ from wsprobe.lb._haproxy_acl import RefusedError, condition
 from wsprobe.lb._haproxy_actions import REMOVED_RULES, Rule, of_old, redirects
 from wsprobe.lb._haproxy_formats import formatted
 from wsprobe.lb._haproxy_grammar import Directive
-from wsprobe.lb._haproxy_proxy import Proxy, Refuse, Time, duration
+from wsprobe.lb._haproxy_proxy import Proxy, Refuse, duration
 from wsprobe.lb._haproxy_rules import RuleSet
 from wsprobe.lb._haproxy_samples import Scope
 from wsprobe.lb._haproxy_samples_of import sampled
-from wsprobe.lb._haproxy_timers import timeouts
+from wsprobe.lb._haproxy_timers import Tunnel, timeouts
 from wsprobe.lb._haproxy_words import Word
 from wsprobe.lb.evaluation import holds
 from wsprobe.lb.expressions import ALWAYS, Condition, How, Of, Subject, Test, Undecided, both
@@ -29,7 +29,7 @@ from wsprobe.lb.model import (
     Route,
     Step,
 )
-from wsprobe.lb.request import upgrade
+from wsprobe.lb.request import Request, upgrade
 from wsprobe.lb.run import Run
 from wsprobe.parts import Line
 
@@ -56,6 +56,7 @@ class Routes:
     refused: Refuse
     _known: dict[tuple[str, str, bool, bool], dict[str, list[Condition]]] = field(default_factory=dict)
     _scopes: dict[str, Scope] = field(default_factory=dict)
+    _entries: dict[str, tuple[Step, ...]] = field(default_factory=dict)
 
     def listener(self, front: Proxy) -> Listener:
         """One frontend or listen section."""
@@ -123,7 +124,7 @@ class Routes:
         yield from self._redirects(proxy, lists, scope)
 
     def _rules(self, proxy: Proxy, keyword: str, lists: dict[str, list[Condition]], scope: Scope) -> Iterator[Step]:
-        rules = RuleSet(keyword, proxy.name, lists, scope, self.unread)
+        rules = RuleSet(keyword, f"{proxy.section.kind} {proxy.name}", lists, scope, self.unread)
         yield from rules.steps(proxy.rules(keyword), self.refused)
 
     def _monitor(self, front: Proxy, lists: dict[str, list[Condition]], scope: Scope) -> Iterator[Step]:
@@ -200,6 +201,10 @@ class Routes:
                     status=backend.error(503, back, front), why=f"{back.name} has no server", place=back.section.place
                 ),
             )
+        tunnel = self._tunnel(front, back, scope, steps, upgrade(target, host or "app.example.com"))
+        if tunnel.sometimes:
+            why = "it applies to some requests only, and the request decides which timer ends a WebSocket"
+            self.unread.append(Unknown(what="set-timeout tunnel", why=why, place=tunnel.sometimes))
         return Route(
             label=label,
             match=match,
@@ -209,7 +214,7 @@ class Routes:
             steps=steps,
             response=tuple(self._answers(front, back, scope)),
             upstream=backend.upstream(back, server),
-            timeouts=tuple(timeouts(front, back, self._tunnel(front, back, scope, target, host))),
+            timeouts=tuple(timeouts(front, back, tunnel)),
             notes=tuple(backend.notes(back)),
         )
 
@@ -245,22 +250,36 @@ class Routes:
         """The edits of the response: those of the backend come first."""
         if back.mode != "http":
             return
-        for proxy in dict.fromkeys((back.name, front.name)):
-            owner = back if proxy == back.name else front
+        for owner in _both(back, front):
             yield from (step for step in self._responses(owner, scope) if isinstance(step, Edit))
 
-    def _tunnel(self, front: Proxy, back: Proxy, scope: Scope, target: str, host: str | None) -> Time | None:
-        """What `http-request set-timeout tunnel` sets for an upgrade."""
-        run = Run(upgrade(target, host or "app.example.com"))
-        found = None
-        for proxy in dict.fromkeys((front.name, back.name)):
-            owner = front if proxy == front.name else back
-            lists = self._lists(owner, scope)
-            for line in owner.rules("http-request set-timeout"):
-                at = _condition_at(line.words, 4)
-                if line.words[2:3] == ("tunnel",) and holds(self._when(line, at, lists, scope), run) is True:
-                    found = duration(line.words[3], line.place) or found
+    def _tunnel(self, front: Proxy, back: Proxy, scope: Scope, steps: tuple[Step, ...], request: Request) -> Tunnel:
+        """What `http-request set-timeout tunnel` sets for an upgrade that goes through these steps of a route."""
+        rules = [
+            (owner, line)
+            for owner in _both(front, back)
+            for line in owner.rules("http-request set-timeout")
+            if line.words[2:3] == ("tunnel",) and len(line.words) > 3
+        ]
+        found = Tunnel()
+        run = Run(request)
+        if rules:
+            if front.name not in self._entries:
+                self._entries[front.name] = tuple(self._before(front, self._lists(front, scope), scope))
+            way = (*self._entries[front.name], *steps)
+            run.enter(Listener(label="", place=front.section.place, steps=way))
+        for owner, line in rules:
+            at = _condition_at(line.words, 4)
+            if holds(self._when(line, at, self._lists(owner, scope), scope), run) is True:
+                found = Tunnel(duration(line.words[3], line.place) or found.time)
+            else:
+                found = replace(found, sometimes=line.place)
         return found
+
+
+def _both(first: Proxy, second: Proxy) -> list[Proxy]:
+    """Two sections, or the one that both are: a listen section."""
+    return [first] if first is second else [first, second]
 
 
 def _condition_at(words: Sequence[Word], least: int) -> int:

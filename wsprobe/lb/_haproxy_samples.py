@@ -20,7 +20,6 @@ from wsprobe.lb.expressions import (
     How,
     Join,
     Lines,
-    Not,
     Of,
     Piece,
     Subject,
@@ -74,7 +73,7 @@ def fetched(name: str, arguments: list[str], scope: Scope) -> Sample:
     """What one fetch method gives."""
     build = _FETCHES.get(name)
     if build is None:
-        return undecided(name, f"{_shown(name)} is known to the running HAProxy only")
+        return undecided(name, f"what {_shown(name)} gives is not followed")
     if scope.response and name not in _ANYWHERE:
         return undecided(name, f"{name} in a rule about the response depends on it")
     if scope.tcp and name not in _ANYWHERE | _CONNECTION:
@@ -92,7 +91,7 @@ def _shown(text: str) -> str:
 # Fetch methods (7.3.2 to 7.3.6).
 
 PATH = Of(Subject.RAW_PATH)
-HAS_PATH = Not(Test(Of(Subject.TARGET), How.PREFIX, ("*",)))
+HAS_PATH = Test(Of(Subject.TARGET), How.REGEX, (r"^(?:/|[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*/)",))
 _PATH = Cases(((HAS_PATH, PATH),))
 _AUTHORITY = Of(Subject.AUTHORITY)
 _TARGET = Of(Subject.TARGET)
@@ -203,8 +202,8 @@ _FETCHES: dict[str, Build] = {
     "url": _fixed(_TARGET),
     "capture.req.uri": lambda _, scope: _captured(Of(Subject.TARGET, original=True), scope),
     "query": _fixed(Of(Subject.QUERY)),
-    "base": _fixed(Join((Of(Subject.AUTHORITY), PATH))),
-    "baseq": _fixed(Join((Of(Subject.AUTHORITY), _WITH_QUERY))),
+    "base": _fixed(Cases(((HAS_PATH, Join((Of(Subject.AUTHORITY), PATH))),))),
+    "baseq": _fixed(Cases(((HAS_PATH, Join((Of(Subject.AUTHORITY), _WITH_QUERY))),))),
     "method": _fixed(METHOD),
     "capture.req.method": lambda _, scope: _captured(Of(Subject.METHOD, original=True), scope),
     "req.ver": _version,

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 
+from wsprobe.frozen import dataclass
 from wsprobe.inspection import Timeout, Timer
 from wsprobe.lb._haproxy_proxy import Proxy, Time
+from wsprobe.parts import Line
 
 _ANY = "any traffic"
 _RST = "FIN to the client, RST to the upstream, no close frame"
@@ -11,9 +13,18 @@ _FIN = "FIN to the client and to the upstream, no close frame"
 _FOR_EVER = Time(None, None)
 
 
-def timeouts(front: Proxy, back: Proxy, tunnel: Time | None = None) -> Iterator[Timeout]:
-    """The timers of a route; `tunnel` is what a rule sets in place of `timeout tunnel`."""
-    yield from _idle(front, back, tunnel)
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    """What rules set in place of `timeout tunnel`: for an upgrade, and the line that does it for some only."""
+
+    time: Time | None = None
+    sometimes: Line | None = None
+
+
+def timeouts(front: Proxy, back: Proxy, tunnel: Tunnel) -> Iterator[Timeout]:
+    """The timers of a route; which one ends a WebSocket is open where a rule sets another for some requests only."""
+    if not tunnel.sometimes:
+        yield from _idle(front, back, tunnel.time)
     yield from _misplaced(front, back)
     yield from _half_closed(front, back)
     if front.mode == "http" or back.mode == "http":

@@ -31,4 +31,4 @@ def duration(timeout: Timeout) -> str:
         return f"ends after {timeout.seconds:g} s without {timeout.resets_on}{name}"
     if timeout.kind is Timer.LIFETIME:
         return f"ends {timeout.seconds:g} s after it began, whatever happens{name}"
-    return f"the answer has to come within {timeout.seconds:g} s{name}"
+    return f"the handshake is given up after {timeout.seconds:g} s{name}"

@@ -1,5 +1,7 @@
 """What the rules on credentials have in common: how grave a loss is, and what an authentication has taken already."""
 
+import re
+
 from wsprobe.lb.expressions import Of, Subject
 from wsprobe.lb.model import Edit, Effect, Gate, Op
 from wsprobe.parts import Line, Severity
@@ -38,18 +40,21 @@ _OWN = {
 }
 
 
-def kept(kind: str, name: str) -> str:
+def kept(kind: str, name: str, line: Line | None) -> str:
     """How to keep a credential that a line removes."""
-    return _for(_KEEP, kind, name)
+    return _for(_KEEP, kind, name, line)
 
 
-def own(kind: str, name: str) -> str:
+def own(kind: str, name: str, line: Line | None) -> str:
     """How to keep the client's own credential where a line sets another."""
-    return _for(_OWN, kind, name)
+    return _for(_OWN, kind, name, line)
 
 
-def _for(table: dict[str, str], kind: str, name: str) -> str:
+def _for(table: dict[str, str], kind: str, name: str, line: Line | None) -> str:
     found = table.get(kind, "Delete the line, or limit it to routes without WebSockets.")
+    if kind == "haproxy" and line and (condition := re.search(r"\s(if|unless)\s", line.text)):  # a line has one
+        more = r"add `!\1` to its condition" if condition[1] == "if" else r"add `or \1` to its condition"
+        found = re.sub(r"append `unless (\{[^`]*)` to it", more, found)
     return found.replace("NAME", name).replace("VARIABLE", name.lower().replace("-", "_"))
 
 

@@ -39,6 +39,10 @@ _FIX = {
 _TOLD = frozenset({"close", "keep-alive"})
 
 
+def _says_upgrade(value: str | None) -> bool:
+    return "upgrade" in (value or "").lower()
+
+
 def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
     """One where the upstream gets Upgrade without a Connection that names it."""
     if intent.level is Level.NOT or not passage.passes:
@@ -48,7 +52,10 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
         return
     said = " and ".join(f"says {value.lower()}" for value in values if value.lower() in _TOLD)
     told = "is missing" if not values else said or "does not say upgrade"
-    written = [change.place for change in passage.changes("Connection") if change.place]
+    changes = [change for change in passage.changes("Connection") if change.place]
+    # What was written before the line that takes the token out, and after it, is not to blame.
+    guilty = [change for change in changes if _says_upgrade(change.before) and not _says_upgrade(change.after)]
+    written = [change.place for change in guilty or changes]
     lost = [lost for lost in passage.route.lost if "connection" in str(getattr(lost.edit.which, "names", "")).lower()]
     yield RULE.finding(
         passage,

@@ -103,7 +103,7 @@ def _removed(passage: Passage, intent: Intent, name: str, by: HeaderEdit, edit: 
         place=by.place,
         related=[passage.where],
         header=name,
-        fix=kept(passage.config.kind, name),
+        fix=kept(passage.config.kind, name, by.place),
     )
 
 
@@ -125,5 +125,5 @@ def _maybe(passage: Passage, intent: Intent, name: str) -> Iterator[ConfigFindin
             severity=Severity.WARNING if severity(intent, name) is Severity.ERROR else Severity.NOTE,
             place=doubt.place,
             header=name,
-            fix=kept(passage.config.kind, name),
+            fix=kept(passage.config.kind, name, doubt.place),
         )

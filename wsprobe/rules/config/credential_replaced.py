@@ -32,6 +32,8 @@ from wsprobe.rules.config._pages import REQUEST_HEADERS
 
 RULE = ConfigRule(__name__, REQUEST_HEADERS)
 
+_ANOTHER = frozenset({Change.CHANGED, Change.ADDED})
+"""Of a header that the client sent, one that is added is one that was removed before."""
 _SETS = frozenset({Op.SET, Op.REPLACE})
 
 
@@ -43,7 +45,7 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
         if not passage.sent(name):
             continue
         values = passage.arrived(name)
-        changed = [edit for edit in passage.changes(name) if edit.place and edit.kind is Change.CHANGED]
+        changed = [edit for edit in passage.changes(name) if edit.place and edit.kind in _ANOTHER]
         doubt = passage.doubt(name)
         if told_as_consumed(passage, name, changed[-1].place if changed else doubt.place if doubt else None):
             continue
@@ -64,7 +66,7 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
                 place=changed[-1].place,
                 related=[passage.where],
                 header=name,
-                fix=own(passage.config.kind, name),
+                fix=own(passage.config.kind, name, changed[-1].place),
             )
         elif doubt and doubt.place:
             edits = [edit for edit in passage.written(name) if edit.place == doubt.place and edit.op in _SETS]

@@ -57,7 +57,7 @@ from collections.abc import Iterator
 
 from wsprobe.durations import seconds
 from wsprobe.inspection import ConfigFinding, Timeout, Timer
-from wsprobe.parts import Severity
+from wsprobe.parts import Line, Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
 from wsprobe.rules.config._pages import APACHE, CADDY_PROXY, ENVOY_TIMEOUTS, HAPROXY, NGINX_PROXY
 from wsprobe.rules.config._timers import ENOUGH, SHORTEST_PING
@@ -110,7 +110,7 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
         severity=severity,
         place=first.place,
         related=[*(each.place for each in lasting), passage.where],
-        fix=_fix(passage, ping),
+        fix=_fix(passage, ping, first.place),
     )
 
 
@@ -137,10 +137,14 @@ def _named(timer: Timeout) -> str:
 
 
 def _others(lasting: list[Timeout]) -> str:
-    names = " and ".join(dict.fromkeys(each.name for each in lasting))
-    return f" {names} is longer and does not help." if lasting else ""
+    names = list(dict.fromkeys(each.name for each in lasting))
+    said = "is longer and does not help" if len(names) == 1 else "are longer and do not help"
+    return f" {' and '.join(names)} {said}." if names else ""
 
 
-def _fix(passage: Passage, ping: float | None) -> str | None:
+def _fix(passage: Passage, ping: float | None, place: Line | None) -> str | None:
     above = f" Anything above {seconds(2 * ping)} outlives two pings." if ping else ""
-    return f"{_FIX.get(passage.config.kind, 'Write a longer one.')}{above}"
+    unit = ""
+    if passage.config.kind == "haproxy" and place and place.text.rstrip()[-1:].isdigit():
+        unit = " A number without a unit counts milliseconds."
+    return f"{_FIX.get(passage.config.kind, 'Write a longer one.')}{unit}{above}"

@@ -46,6 +46,9 @@ _FIX = {
 }
 
 
+_MOVED = "Move the line into the backend, or into `defaults`."
+"""Where the right timer stands in a section that has no use for it."""
+
 _OVER_WITH_THE_ANSWER = frozenset({("envoy", "timeout")})
 """Timers of the answer that people take for timers of the whole connection."""
 
@@ -77,5 +80,5 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
             severity=Severity.WARNING if vain else Severity.NOTE,
             place=timer.place,
             related=[first.place if first else None, passage.where],
-            fix=_FIX.get(passage.config.kind),
+            fix=_MOVED if timer.name == own else _FIX.get(passage.config.kind),
         )
