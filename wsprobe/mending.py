@@ -28,7 +28,7 @@ _PASSED_ON = (
     (r"proxy_set_header\s+Host\s[^;{}]*;" + _END, "proxy_set_header Host $http_host;"),
     (r"proxy_set_header\s+Upgrade\s[^;{}]*;" + _END, "proxy_set_header Upgrade $http_upgrade;"),
     (r"proxy_set_header\s+Connection\s[^;{}]*;" + _END, 'proxy_set_header Connection "upgrade";'),
-    (r"header_up\s+Host\s.*", "header_up Host {http.request.host}"),
+    (r"header_up\s+Host\s.*", "header_up Host {http.request.hostport}"),
     (r"ProxyPreserveHost\s+Off", "ProxyPreserveHost On"),
     (r"passHostHeader:\s*false", "passHostHeader: true"),
     (r"proxy_pass_request_headers\s+off;" + _END, "proxy_pass_request_headers on;"),

@@ -15,11 +15,15 @@ Bad (nginx):
     }
 Good (nginx):
     location /ws {
-        auth_basic off;
+        auth_request /verify;
         proxy_pass http://127.0.0.1:9000;
         proxy_http_version 1.1;
         proxy_set_header Upgrade $http_upgrade;
         proxy_set_header Connection "upgrade";
+    }
+    location = /verify {
+        internal;
+        proxy_pass http://127.0.0.1:9001;
     }
 """
 
@@ -62,8 +66,8 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
                 place=gate.place,
                 related=[passage.where],
                 header="Authorization",
-                fix="Let the WebSocket's route through without it and have the application check the token, or let "
-                "clients carry the token in another header.",
+                fix="Have the WebSocket's route ask a service that knows the token, or let clients carry the token in "
+                "another header beside these credentials.",
             )
 
 

@@ -47,7 +47,7 @@ _FIX = {
     "nginx": "Write `proxy_set_header Host $http_host;`.",
     "haproxy": "Delete the line, or set X-Forwarded-Host to the client's Host before it.",
     "envoy": "Leave host_rewrite_literal and auto_host_rewrite out, or set append_x_forwarded_host beside them.",
-    "caddy": "Write `header_up Host {http.request.host}`.",
+    "caddy": "Write `header_up Host {http.request.hostport}`.",
     "apache": "Write `ProxyPreserveHost On`.",
     "traefik": "Write `passHostHeader: true`, which is the default.",
 }
