@@ -105,6 +105,8 @@ def test_what_passes_on_and_ends_with_a_slash_redirects_what_lacks_it() -> None:
         ("rewrite ^/ws/(.*)$ /v2/$1 break; proxy_pass http://app;", "/ws/a?x", "/v2/a?x"),
         ("rewrite ^/ws/(.*)$ /v2/$1? break; proxy_pass http://app/base;", "/ws/a?x", "/v2/a"),
         ("rewrite ^/ws/(.*)$ /other/$1; proxy_pass http://app;", "/ws/a", "/named"),
+        ("rewrite ^/ws/(.*)$ /other/$1; break; proxy_pass http://app;", "/ws/a", "/other/a"),
+        ("if ($host) { rewrite ^/ws/(.*)$ /other/$1; break; } proxy_pass http://app/x/;", "/ws/a", "/other/a"),
         ("set $args ''; proxy_pass http://app;", "/ws/a%2Fb?token=t", "/ws/a/b"),
         ('set $args "$args&k=1"; proxy_pass http://app/x/;', "/ws/a?t=1", "/x/a?t=1&k=1"),
         ("if ($arg_t) { set $args k=1; } proxy_pass http://app;", "/ws/a^//b?t=1", "/ws/a^/b?k=1"),
@@ -231,6 +233,15 @@ def test_a_request_that_an_if_may_pass_on_may_reach_the_upstream() -> None:
     found = sent("server { location / { if (!-f $request_filename) { proxy_pass http://app; } } }")
     assert found.reached is None
     assert "whether another route gets the request" in {each.what for each in found.unknown}
+
+
+def test_a_page_for_maintenance_makes_nothing_else_unknown() -> None:
+    location = "location / { if (-f /srv/maintenance.on) { return 503; } proxy_pass http://app; }"
+    found = sent(
+        f"server {{ error_page 503 /maintenance.html; {location} location = /maintenance.html {{ root /srv; }} }}"
+    )
+    assert {each.what for each in found.unknown} == {"whether another route gets the request"}
+    assert (found.reached, found.request and found.request.start_line) == (None, "GET /ws HTTP/1.0")
 
 
 def test_what_headers_more_does_after_it_replaces_cookies_is_not_known() -> None:

@@ -173,7 +173,7 @@ rewrites = st.builds(
 ANSWERS = ("return 403;", "return 426;", "return 302 /x;", 'return 200 "no";', "return 404;", "break;")
 inside = st.one_of(st.sampled_from(SETS), st.sampled_from(ANSWERS), rewrites)
 ifs = st.builds(lambda asked, found: f"if ({asked}) {{ {' '.join(found)} }}", conditions, st.lists(inside, max_size=2))
-rewritings = lines(st.one_of(st.sampled_from(SETS), ifs, ifs, rewrites), 4)
+rewritings = lines(st.one_of(st.sampled_from(SETS), ifs, ifs, rewrites, st.just("break;")), 4)
 
 URI_PASSES = (
     "proxy_pass http://app/base/;",

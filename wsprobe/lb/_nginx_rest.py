@@ -147,8 +147,7 @@ class Rest:
                 yield Reroute(to=errors.named.get(last, last), why="try_files", place=each.place)
             else:
                 value = self.server.values.value(last, self.around)
-                yield Retarget(value=value, place=each.place)
-                yield from made_inside("try_files", ALWAYS, each)
+                yield made_inside("try_files", each, first=(Retarget(value=value, place=each.place),))
 
     def _local(self) -> Iterator[Step]:
         """Nginx answers by itself; the headers that it would send are of no use."""

@@ -201,6 +201,8 @@ class Rewriting:
     def _break(self, each: Directive, guard: Condition) -> None:
         if self.rewrites:
             self._note(LEFT, "1", both(guard, said(REWRITTEN)), each)
+            if not self.server:
+                self._note(CHANGED, "", guard, each)
         if guard == ALWAYS:
             self.ended = True
         else:
@@ -269,11 +271,13 @@ def _words(each: Directive) -> list[str]:
     return words
 
 
-def made_inside(why: str, when: Condition, cause: Directive) -> Iterator[Step]:
+def made_inside(why: str, cause: Directive, when: Condition = ALWAYS, first: tuple[Step, ...] = ()) -> Reroute:
     """Nginx makes the request anew for another URI, and goes through the server block once more."""
-    yield Assign(name=REWRITTEN, value=Text("1"), when=when, place=cause.place)
-    yield Assign(name=ENTERED, value=TEXT_EMPTY, when=when, place=cause.place)
-    yield Reroute(why=why, again=True, when=when, place=cause.place)
+    anew = (
+        Assign(name=REWRITTEN, value=Text("1"), place=cause.place),
+        Assign(name=ENTERED, value=TEXT_EMPTY, place=cause.place),
+    )
+    return Reroute(why=why, again=True, first=(*first, *anew), when=when, place=cause.place)
 
 
 @dataclass(slots=True)
@@ -303,21 +307,23 @@ class Errors:
             other = next((arg[1:] for arg in page.args[:-1] if arg.startswith("=")), "")
             yield replace(answer, status=int(other) if other in _MOVES else 302)
             return
+        first = list(self._status(page, status))
         if not self.recursive:
-            yield Assign(name=PAGED, value=Text("1"), when=when, place=page.place)
-        yield from self._status(page, status, when)
+            first.append(Assign(name=PAGED, value=Text("1"), place=page.place))
         why = f"{why}, and error_page gives it to {target if target.startswith('@') else 'another URI'}"
         if target.startswith("@"):
-            yield Reroute(to=self.named.get(target, target), why=why, when=when, place=cause.place)
+            to = self.named.get(target, target)
+            yield Reroute(to=to, why=why, first=tuple(first), when=when, place=cause.place)
             return
-        yield Retarget(value=self.values.value(target, self.around), when=when, place=page.place)
-        yield Method(value=Cases(((_HEAD, Text("HEAD")),), Text("GET")), when=when)
-        yield from made_inside(why, when, cause)
+        first.append(Retarget(value=self.values.value(target, self.around), place=page.place))
+        first.append(Method(value=Cases(((_HEAD, Text("HEAD")),), Text("GET"))))
+        yield made_inside(why, cause, when, tuple(first))
 
-    def _status(self, page: Directive, status: int, when: Condition) -> Iterator[Step]:
+    @staticmethod
+    def _status(page: Directive, status: int) -> Iterator[Step]:
         """The client gets the status of the error, whatever the page answers, unless the page says another with `=`."""
         other = next((arg[1:] for arg in page.args[:-1] if arg.startswith("=")), str(status))
         if other:
             why = f"error_page keeps the status {other}, also of an upgrade; `=` before its target would not"
-            yield Spoil(status=natural(other), why=why, when=when, place=page.place)
-        yield Assign(name=ERROR, value=Text(other), when=when, place=page.place)
+            yield Spoil(status=int(other) if other.isdigit() else None, why=why, place=page.place)
+        yield Assign(name=ERROR, value=Text(other), place=page.place)

@@ -221,12 +221,14 @@ class Reroute:
     """The route is chosen anew, for the request as it stands now; `to` names the route that gets it, whatever matches.
 
     Steps that come after it on the route that is left are not taken; those of the listener are taken once more where
-    it says `again`.
+    it says `again`. `first` are steps on the way there: where nobody can tell whether the request goes that way, they
+    are not taken.
     """
 
     to: str = ""
     why: str = ""
     again: bool = False
+    first: "tuple[Step, ...]" = ()
     when: Condition = ALWAYS
     place: Line | None = None
 

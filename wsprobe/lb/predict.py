@@ -141,5 +141,6 @@ def _taken(run: Run, config: Config, listener: Listener, route: Route) -> Predic
 
 def steps_of(listener: Listener, route: Route) -> Iterator[Step]:
     """All steps of a route, those of its listener first."""
-    yield from listener.steps
-    yield from route.steps
+    for step in (*listener.steps, *route.steps):
+        yield from step.first if isinstance(step, Reroute) else ()
+        yield step

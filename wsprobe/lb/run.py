@@ -258,6 +258,7 @@ class Run:
                 self.elsewhere = True
                 self._doubted("whether another route gets the request", f"{step.why}: {unsure.why}", step.place)
             case Reroute():
+                self._steps(step.first)
                 self.ended, self.reroute = True, step
             case Answer() | Stall() if unsure:
                 what = f"whether the proxy answers {step.status or 'by itself'}" if isinstance(step, Answer) else ""
