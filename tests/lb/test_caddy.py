@@ -74,6 +74,10 @@ def edit_of(found: Prediction, name: str) -> HeaderEdit | None:
         pytest.param("vars v 1\n@v vars v 1\nreverse_proxy @v app:1 {\nheader_up X {vars.v}\n}", "X", ["1"], 5, id="variables"),
         pytest.param("vars v 1\nvars v 2\nreverse_proxy app:1 {\nheader_up X {vars.v}\n}", "X", ["1"], 5, id="of two variables the first stays"),
         pytest.param("map {host} {x} {\na.test one\ndefault two\n}\nreverse_proxy app:1 {\nheader_up X {x}\n}", "X", ["one"], 7, id="map"),
+        pytest.param("map {header.Authorization} {x} {\n~^Bearer in\ndefault out\n}\nrequest_header -Authorization\nreverse_proxy app:1 {\nheader_up X {x}\n}", "X", ["out"], 8, id="a map is looked up where it is asked for"),
+        pytest.param("map {host} {x} {\na.test one\n}\nmap {method} {x} {\ndefault two\n}\nreverse_proxy app:1 {\nheader_up X {x}\n}", "X", ["one"], 9, id="of two maps the first counts"),
+        pytest.param("map {host} {x} {\n~^(\\w)[.] $1-{method}\n}\nreverse_proxy app:1 {\nheader_up X {x}\n}", "X", ["a-{http.request.method}"], 6, id="a pattern of a map leads to its groups and no placeholders"),
+        pytest.param("reverse_proxy app:1 {\nheader_up X {http.reverse_proxy.upstream.address}\n}", "X", ["tcp/app:1"], 3, id="the address of the upstream"),
         pytest.param("@p path_regexp id ^/(.)\nreverse_proxy @p app:1 {\nheader_up X {re.id.1}\n}", "X", ["w"], 4, id="what a pattern catches"),
         pytest.param("route {\nrequest_header X 1\n@x header X 1\nreverse_proxy @x app:1\n}", "X", ["1"], 3, id="a matcher looks at what was set"),
         pytest.param("@a header Authorization *\nrequest_header @a -Authorization\nrequest_header @a X 1\nreverse_proxy app:1", "X", ["1"], 4, id="equal matchers are asked once"),
@@ -91,6 +95,37 @@ def test_a_header_reaches_the_upstream_as_the_config_says(
         assert edit is not None
         assert edit.place is not None
         assert (edit.place.path, edit.place.line) == ("Caddyfile", line)
+
+
+@pytest.mark.parametrize(
+    ("edit", "target", "known"),
+    [
+        ("uri query -token", "/ws?token=x", False),
+        ("uri query -token", "/ws", True),
+        ("uri query edge 1", "/ws", False),
+        ("uri query {\n-token\nedge 1\n}", "/ws", False),
+    ],
+)
+def test_a_query_that_is_edited_is_not_known(edit: str, target: str, known: bool) -> None:  # noqa: FBT001
+    found = told(site(f"{edit}\nreverse_proxy app:1"), target=target)
+    assert found.reached
+    assert ("the request target" not in {unknown.what for unknown in found.unknown}) is known
+
+
+@pytest.mark.parametrize(
+    ("target", "sent_on"),
+    [
+        ("/api/x%2Fy", "/x%2Fy"),
+        ("/api%2Fx", "/x"),
+        ("/api/a/%2e%2e/x%2Fy", "/x/y"),
+        ("/api/a%2F%2Fb", "/a%2F%2Fb"),
+        ("/other/%2e%2e/x", "/other/%2e%2e/x"),
+    ],
+)
+def test_what_is_left_of_a_path_without_its_prefix_has_no_dots(target: str, sent_on: str) -> None:
+    found = told(site("uri strip_prefix /api\nreverse_proxy app:1"), target=target)
+    assert found.request is not None
+    assert found.request.start_line == f"GET {sent_on} HTTP/1.1"
 
 
 def test_what_connection_names_is_removed() -> None:

@@ -24,11 +24,12 @@ PATHS = ("/ws", "/ws/*", "/api/*", "/api/ws", "*.js", "/A/b*", "*mid*", "/w?/*/x
 TARGETS = (
     *("/ws", "/ws/", "/ws/x?token=1", "/api/ws", "/api/ws/y.js?a=1&a=2", "/API/WS", "/", "/a/b", "/A/B/c", "/w/mid"),
     *("/a//b", "//ws", "/ws/../api/ws", "/%77s", "/ws%2Fx", "/wz/q/x", "/x/1/y", "/a|b", "/ws?", "/a%zz", "/~%7E/(x)"),
-    *("/api", "/apix/y", "/api/a%20b%2Fc", "/-/%2F/x", "/ws/%C3%A4"),
+    *("/api", "/apix/y", "/api/a%20b%2Fc", "/api/%2e%2E/x%2Fy", "/-/%2F/x", "/ws/%C3%A4"),
 )
 PLACEHOLDERS = (
     *("{header.X-A}", "{http.request.header.X-None}", "{host}", "{hostport}", "{port}", "{scheme}", "{method}"),
     *("{uri}", "{path}", "{query}", "{query.a}", "{path.0}", "{path.1}", "{remote_host}", "{client_ip}", "{cookie.b}"),
+    *("{n}", "{http.reverse_proxy.upstream.address}", "{http.reverse_proxy.upstream.requests}"),
     *("{labels.0}", "{labels.1}", "{dir}", "{file}", "{vars.v}", "{vars.none}", "{m}", "{nothing}", "{http.nope}"),
     *(
         "{re.m0.1}",
@@ -230,6 +231,8 @@ STRIPS = (
     "replace /a /bb",
     "replace s S 1",
     "path_regexp /+ /",
+    "query -token",
+    "query a 3",
 )
 
 SIMPLE: Mapping[str, st.SearchStrategy[str]] = {
@@ -246,6 +249,13 @@ SIMPLE: Mapping[str, st.SearchStrategy[str]] = {
     "encode": st.sampled_from(("gzip", "zstd gzip")),
     "basic_auth {*}": st.just(f"{{\n\tu {HASH}\n}}"),
     "map {{host}} {{m}}": st.just("{\n\ta.test one\n\t~^x\\. two\n\tdefault three\n}"),
+    "map {}": st.sampled_from(
+        (
+            "{header.X-A} {m} {n} {\n\t1 h1 -\n\t~^(\\w+) h$1 {vars.v}\n\tdefault h2 {header.X-B}\n}",
+            "{path} {m} {\n\t/ws p1\n\t~^/api p2-{host}\n}",
+            "{vars.v} {n} {\n\ton {path}\n\tdefault <{nothing}>\n}",
+        )
+    ),
 }
 """Directives by how they begin: with a matcher at the braces, at `*` one that is never left out."""
 

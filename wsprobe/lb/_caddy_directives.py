@@ -116,7 +116,8 @@ def _uri(adapter: Adapter, entry: Entry, defined: Defined) -> list[Tree]:
         case "path_regexp":
             pairs = ("path_regexp", [Tree(entry.place, [("find", first), ("replace", second)])])
         case "query":
-            pairs = ("query", Tree(entry.place))
+            removes = [line.name.startswith("-") for line in (Entry(rest.args[1:]), *rest.inner) if line.words]
+            pairs = ("query", Tree(entry.place, [("delete" if all(removes) else "set", first)]))
         case _:
             adapter.report.unknown(f"uri {name}", "what it does to the target is not read", entry.place)
             return []

@@ -5,23 +5,20 @@ from dataclasses import replace
 
 from wsprobe.lb._caddy_context import Context, End, Pass
 from wsprobe.lb._caddy_headers import plain, request_edits
+from wsprobe.lb._caddy_map import mapped
 from wsprobe.lb._caddy_proxy import proxy
 from wsprobe.lb._caddy_rewrite import rewrites
-from wsprobe.lb._caddy_tree import Said, Tree, as_list
+from wsprobe.lb._caddy_tree import Said, Tree
 from wsprobe.lb._caddy_values import value_of
 from wsprobe.lb._numbers import natural
 from wsprobe.lb.expressions import (
-    Cases,
-    Condition,
     How,
-    Join,
     Test,
     Undecided,
-    Value,
     both,
     header,
 )
-from wsprobe.lb.model import Answer, Assign, Edit, Effect, Gate, Named, Op, Opaque, Spoil, Step
+from wsprobe.lb.model import Answer, Assign, Edit, Effect, Gate, Named, Op, Opaque, Spoil
 
 Handled = Pass | End
 
@@ -63,30 +60,8 @@ def _vars(handler: Tree, context: Context) -> Pass:
     )
 
 
-def _map(handler: Tree, context: Context) -> Pass:
-    source = value_of(handler.text("source") or "", context.scope, unknown_stays=False)
-    steps: list[Step] = []
-    for index, name in enumerate(handler.texts("destinations")):
-        mappings = handler.trees("mappings")
-        cases = tuple(case for each in mappings if (case := _mapping(each, index, source, context)))
-        defaults = handler.texts("defaults")
-        default = value_of(defaults[index], context.scope) if index < len(defaults) else Join(())
-        steps.append(Assign(name=name.strip("{}"), value=Cases(cases, default), place=name.place))
-    return Pass(steps=tuple(steps))
-
-
-def _mapping(each: Tree, index: int, source: Value, context: Context) -> tuple[Condition, Value] | None:
-    outputs = as_list(each.get("outputs"))
-    output = outputs[index] if index < len(outputs) else None
-    if not isinstance(output, Said) or output == "-" or not output.place:
-        return None
-    pattern = each.text("input_regexp")
-    if pattern is not None:
-        made: Value = value_of(output, context.scope)
-        if "$" in output:
-            made = Undecided(output, "what a pattern of a map catches is not followed")
-        return Test(source, How.REGEX, (pattern,)), made
-    return Test(source, How.EQUALS, (each.text("input") or "",)), value_of(output, context.scope)
+def _map(handler: Tree, _: Context) -> Pass:
+    return Pass(steps=tuple(mapped(handler)))
 
 
 def _authentication(handler: Tree, context: Context) -> Pass:

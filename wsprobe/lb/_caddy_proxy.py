@@ -45,6 +45,7 @@ HOP_BY_HOP = (
 )
 """What never travels on, beside Connection, TE and Upgrade; Go writes Content-Length itself where there is a body."""
 
+_UPSTREAM = "http.reverse_proxy.upstream"
 _FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 _MEMBER = r"(?i)(?:\A|,)[ \t]*{}[ \t]*(?:,|\Z)"
 
@@ -118,9 +119,11 @@ def _scope(scope: Scope, upstream: Upstream) -> Scope:
     known = dict(scope.known)
     whole = upstream.addresses[0] if isinstance(address, Text) else ""
     host, _, port = whole.rpartition(":")
-    parts = {"hostport": whole, "address": whole, "host": host, "port": port}
+    parts = {"hostport": whole, "address": f"tcp/{whole}", "host": host, "port": port}
     for name, text in parts.items():
-        known[f"http.reverse_proxy.upstream.{name}"] = Text(text) if whole else address
+        known[f"{_UPSTREAM}.{name}"] = Text(text) if whole else address
+    for name in ("requests", "max_requests", "fails"):
+        known[f"{_UPSTREAM}.{name}"] = Undecided(name, "Caddy counts it while it runs")
     return replace(scope, known=known)
 
 

@@ -9,6 +9,7 @@ from wsprobe.lb._caddy_tree import Said, Tree
 from wsprobe.lb._caddy_values import Scope, has_placeholder, nonempty, value_of
 from wsprobe.lb._paths import PathForm
 from wsprobe.lb.expressions import (
+    ALWAYS,
     Captured,
     Cases,
     How,
@@ -63,8 +64,11 @@ def rewrites(handler: Tree | None, scope: Scope) -> Iterator[Step]:
         find, replacement = each.text("find") or "", each.text("replace") or ""
         value = Substituted(ESCAPED_PATH, find, go_template(replacement, find), all=True)
         yield _path_step(_undecided_where(replacement) or value, Said(find, each.place))
-    if query := handler.tree("query"):
-        yield Retarget(value=Undecided("uri query", "how the query is written anew is not read"), place=query.place)
+    if (query := handler.tree("query")) is not None:
+        # It is sorted and escaped anew whatever is edited; what is only removed changes nothing without a query.
+        when = nonempty(_QUERY) if set(query) == {"delete"} else ALWAYS
+        anew = Undecided("uri query", "how the query is written anew is not read")
+        yield Retarget(value=anew, when=when, place=query.place)
 
 
 def _path_step(path: Value, said: Said) -> Retarget:
@@ -84,7 +88,19 @@ def _stripped(part: str, anchored: str) -> Value:
         return undecided
     characters = (f"(?:{re.escape(char)}|{''.join(f'%{octet:02x}' for octet in char.encode())})" for char in part)
     form = PathForm.WITHOUT_DOTS if "//" in part else PathForm.CLEAN
-    return Substituted(Written(ESCAPED_PATH, form), anchored.format(f"(?i:{''.join(characters)})"), "")
+    cleaned, pattern = Written(ESCAPED_PATH, form), anchored.format(f"(?i:{''.join(characters)})")
+    found = Test(cleaned, How.REGEX, (pattern,))
+    return Cases(((found, _without_dots(Substituted(cleaned, pattern, ""))),), cleaned)
+
+
+def _without_dots(rest: Value) -> Value:
+    """What is left of a path: Go sends it as it was escaped where that says what is left without its dot segments."""
+    rooted = Substituted(rest, r"\A(?!/)", "/")
+    resolved = Substituted(Written(rest, PathForm.RESOLVED), r"\A(?!/)", "/")
+    kept = Written(resolved, PathForm.WITHOUT_DOTS)
+    both_of = Join((Written(rooted, PathForm.RESOLVED), Text("\n"), kept))
+    same = Test(both_of, How.REGEX, (r"(?s)\A(.*)\n\1\Z",))
+    return Cases(((same, rooted),), Written(kept, PathForm.QUOTED))
 
 
 def _substring(each: Tree) -> Value:

@@ -3,9 +3,11 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 from wsprobe.inspection import Timeout, Timer
 from wsprobe.lb._caddy_context import Context, End, Report, seconds
+from wsprobe.lb._caddy_map import destinations, value_in
 from wsprobe.lb._caddy_match import captures, networks
 from wsprobe.lb._caddy_rewrite import ESCAPED_PATH, KEPT_QUERY
 from wsprobe.lb._caddy_routes import Flattened, Way
@@ -76,6 +78,7 @@ def _port(http: Tree, name: str, default: int) -> int:
 def _scope(http: Tree) -> Scope:
     """The variables that the config sets anywhere, the groups that it catches, and whether it asks other services."""
     named: set[str] = set()
+    maps: dict[str, tuple[Tree, ...]] = {}
     caught: set[str] = set()
     answers = False
     waiting: list[object] = [http]
@@ -88,10 +91,12 @@ def _scope(http: Tree) -> Scope:
             if at.text("handler") == "vars":
                 named |= {name for name in at if name != "handler"}
             elif at.text("handler") == "map":
-                named |= {name.strip("{}") for name in at.texts("destinations")}
+                for name in destinations(at):
+                    maps[name] = (*maps.get(name, ()), at)
             caught |= {name for name, _ in captures(at)}
             answers = answers or "handle_response" in at
-    return Scope({}, frozenset(named), frozenset(caught), answers)
+    made = partial(value_in, maps)
+    return Scope({}, frozenset(named), frozenset(caught), answers, dict.fromkeys(maps, made))
 
 
 @dataclass(frozen=True, slots=True)

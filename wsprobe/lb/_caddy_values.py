@@ -110,13 +110,14 @@ class Scope:
 
     `known` has the values of some of them. `named` are the variables that the config sets; one that it sets nowhere
     is empty. `caught` are the groups of patterns that a matcher may have filled, `answers` is whether another service
-    may have been asked before.
+    may have been asked before, `mapped` what makes the values that maps give to placeholders.
     """
 
     known: Mapping[str, Value] = field(default_factory=dict)
     named: frozenset[str] = frozenset()
     caught: frozenset[str] = frozenset()
     answers: bool = False
+    mapped: Mapping[str, Callable[[str, "Scope"], Value]] = field(default_factory=dict)
 
 
 def value_of(text: str, scope: Scope, *, unknown_stays: bool = True) -> Value:
@@ -150,8 +151,8 @@ def placeholder(name: str, scope: Scope) -> Value | None:
     """What one placeholder stands for; None where Caddy knows none of that name."""
     if name.startswith("$"):
         return Undecided(f"{{{name}}}", f"{name} is a variable of the proxy's environment")
-    if name in scope.named:
-        return _if_set(name)
+    if name in scope.mapped:
+        return scope.mapped[name](name, scope)
     found = scope.known.get(name) or _REQUEST.get(name) or _of_family(name)
     if found is None and name.startswith("http.vars."):
         variable = name.removeprefix("http.vars.")
