@@ -148,6 +148,17 @@ def test_what_passed_is_drawn_in_order_with_the_middle_counted() -> None:
     ]
 
 
+def test_frames_that_another_hop_counted_otherwise_are_drawn_as_far_as_the_next_hop() -> None:
+    outer, inner = TALK.trace.hops
+    assert inner.frames
+    fewer = replace(inner, frames=replace(inner.frames, client={}))
+    for hops, far in (((outer, inner), "p2"), ((outer, fewer), "p1")):
+        lines = mermaid.render(replace(TALK, trace=replace(TALK.trace, hops=hops))).splitlines()
+        (said,) = [line for line in lines if "text, 48 octets" in line]
+        assert said.startswith(f"    p0->>{far}: ")
+        assert any(line.startswith("    p2-->>p0: text, 210 octets") for line in lines)
+
+
 def test_what_passed_after_the_end_stands_after_it() -> None:
     hop = CLIENT_ONLY.trace.hops[0]
     assert hop.frames

@@ -177,26 +177,33 @@ class _Diagram:
 
     def _passed(self, *, after: bool = False) -> Iterator[str]:
         """What passed at the outermost hop before its end, or `after`: in order if that was kept, else in numbers."""
-        hop, last = self._stations[0].hop, len(self._stations) - 1
-        if hop is None or hop.frames is None or not last:
+        hop = self._stations[0].hop
+        if hop is None or hop.frames is None or len(self._stations) == 1:
             return
         if self._frames and _life.kept(hop):
             end = hop.closes[0].at if hop.closes else math.inf
             events = [event for event in _life.in_order(hop, together=math.inf) if not event.close]
             told = [event for event in events if (event.begin > end) is after]
-            yield from (self._event(event, last) for event in _few(told, MOST_AFTER if after else MOST_EVENTS))
+            yield from (self._event(event) for event in _few(told, MOST_AFTER if after else MOST_EVENTS))
         elif not after:
-            yield from self._counts(hop.frames, last)
+            yield from self._counts(hop.frames)
 
-    def _event(self, event: _life.Event, last: int) -> str:
-        begin, end = (0, last) if event.sender is Sender.CLIENT else (last, 0)
+    def _ways(self, side: Sender) -> tuple[int, int]:
+        """From where to where frames of a side are drawn: past the next hop only if no hop counted them otherwise."""
+        seen = [getattr(hop.frames, side.value) for hop in self._report.trace.hops if hop.frames]
+        far = len(self._stations) - 1 if all(one == seen[0] for one in seen) else 1
+        return (0, far) if side is Sender.CLIENT else (far, 0)
+
+    def _event(self, event: _life.Event) -> str:
+        begin, end = self._ways(event.sender)
         at, until = _view.seconds(event.begin), _view.seconds(event.end)
         when = f"at {at}" if at == until else f"{at} to {until}"
         octets = _view.counted(event.octets, "octet")
         return self._arrow(begin, end, f"{event.what}, {octets}, {when}", back=begin > end)
 
-    def _counts(self, frames: Frames, last: int) -> Iterator[str]:
-        for counts, ends in ((frames.client, (0, last)), (frames.server, (last, 0))):
+    def _counts(self, frames: Frames) -> Iterator[str]:
+        for side, counts in ((Sender.CLIENT, frames.client), (Sender.SERVER, frames.server)):
+            ends = self._ways(side)
             told = ", ".join(f"{one.frames} {name}" for name, one in counts.items() if name != "close")
             if told:
                 yield self._arrow(*ends, told, back=ends[0] > ends[1])
