@@ -199,7 +199,8 @@ def test_a_new_issue_is_opened_with_its_labels_and_not_a_second_time(
 ) -> None:
     tracker: Tracker = request.getfixturevalue(kind)
     project = issue(tracker).removesuffix("/5")
-    words = ["--new", "--title", "Staging: 1011", "--label", "incident", "--label", "websocket"]
+    title = "Staging: 1011 \u0645\u06cc\u200c\u0634\u0648\u062f \N{MAN}\u200d\N{PERSONAL COMPUTER}"  # with both joiners
+    words = ["--new", "--title", title, "--label", "incident", "--label", "websocket"]
     for told in ("", "open already"):
         ran = attach(report, project, *words)
         assert ran.status == 0, ran.err
@@ -208,7 +209,7 @@ def test_a_new_issue_is_opened_with_its_labels_and_not_a_second_time(
     assert len(tracker.opened) == 1
     opened: Json = tracker.opened[0]
     labels = [label["name"] if isinstance(label, dict) else label for label in opened["labels"]]
-    assert (opened["title"], labels) == ("Staging: 1011", ["incident", "websocket"])
+    assert (opened["title"], labels) == (title, ["incident", "websocket"])
     assert str(opened.get("body") or opened.get("description")).startswith(MARKER)
 
 
@@ -622,6 +623,7 @@ def test_a_gitlab_that_may_be_below_a_path_is_told_how_to_be_named(report: Path)
         ("http://github.example.com/o/r/issues/5", (), "not encrypted"),
         ("github:o/r#5", ("--api", "http://10.0.0.1/api/v3"), "not encrypted"),
         ("github:o/r#5", ("--platform", "gitlab"), "contradicts"),
+        ("github:o/r", ("--new", "--title", "t\u202eurned"), "one line of characters that print"),
         ("https://h:99999/o/r/issues/5", (), "no http or https URL"),
         ("github:o/r#5", ("--new", "--title", "t"), "without the number"),
         ("github:o/r", ("--new",), "belong together"),

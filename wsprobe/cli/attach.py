@@ -28,6 +28,7 @@ Result = Report | Reports | Comparison
 LONGEST_TITLE = 255
 """Characters of a title: GitLab takes no more, GitHub one more."""
 
+_JOINERS = "\u200c\u200d"
 _STATUS = "Exit status: 0 posted, or printed; 1 not posted, with the reason; 2 wrong usage or unreadable input."
 _LONGEST_WAIT = 30.0
 _ID = re.compile(r"[A-Za-z0-9]{8,64}")
@@ -85,12 +86,17 @@ def _check(options: argparse.Namespace) -> None:
         raise UsageError("--label is for --new: a comment has no labels")
     if options.title is not None and not 0 < len(options.title.strip()) <= LONGEST_TITLE:
         raise UsageError(f"--title: give 1 to {LONGEST_TITLE} characters, not {len(options.title.strip())}")
-    if options.title is not None and not options.title.isprintable():
+    if options.title is not None and not _prints(options.title):
         raise UsageError("--title: a title is one line of characters that print")
-    if not all(label.strip() and label.isprintable() for label in options.label):
+    if not all(label.strip() and _prints(label) for label in options.label):
         raise UsageError("--label: give a name of characters that print")
     if not 0 <= options.wait <= 3600:
         raise UsageError(f"--wait {options.wait:g}: give 0 to 3600 seconds")
+
+
+def _prints(text: str) -> bool:
+    """Whether a text is one line that shows as it is; the joiners are letters to Persian, Hindi and emoji."""
+    return all(character.isprintable() or character in _JOINERS for character in text)
 
 
 # What is posted.
