@@ -109,8 +109,13 @@ def ending(ages: Callable[[int], float]) -> Callable[[Exchange], None]:
 
 
 def test_an_end_at_one_moment_is_no_timer() -> None:
-    began = time.monotonic()
-    with Backend(ending(lambda _: began + 4.5 - time.monotonic())) as app:
+    began: list[float] = []
+
+    def left(_: int) -> float:
+        began.append(time.monotonic())
+        return max(0.0, began[0] + 4.5 - began[-1])
+
+    with Backend(ending(left)) as app:
         ran = laddered(app.port)
     assert finding(ran, "lifetime-limit") is finding(ran, "idle-timeout") is None
     assert "at one moment" in lacks(ran, "lifetime-limit")

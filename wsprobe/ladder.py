@@ -45,8 +45,8 @@ class Ladder:
     """What the connections say together.
 
     `timer` is the kind of timer that fits, None where none does, and `seconds` its times, one for each connection that
-    it ended. `resets` says which traffic starts an idle timer anew, and `others` what fits as well. `why` says what it
-    is where it is no timer.
+    it ended. `resets` says which traffic starts an idle timer anew, and `others` what fits as well. `later` are the
+    ages at which those ended that an idle timer spared. `why` says what it is where it is no timer.
     """
 
     rungs: tuple[Rung, ...]
@@ -54,6 +54,7 @@ class Ladder:
     seconds: tuple[float, ...] = ()
     resets: str = ""
     others: tuple[str, ...] = ()
+    later: tuple[float, ...] = ()
     why: str = ""
 
     @property
@@ -108,16 +109,30 @@ def _timer(rungs: tuple[Rung, ...], ended: list[float]) -> Ladder:
     by_name = {rung.name: rung for rung in rungs}
     dead = {name for name, rung in by_name.items() if rung.lasted is not None and _alike([*ended, rung.lasted])}
     busy = [name for name in (PINGED, PONGED, TALKED) if name in by_name]
-    if not busy or any(name not in dead and by_name[name].lasted is not None for name in busy):
+    later = [lasted for name in busy if name not in dead and (lasted := by_name[name].lasted) is not None]
+    if not busy or (later and not _another_timer(ended, later, [by_name[name] for name in busy if name not in dead])):
         return Ladder(
             rungs, why="connections with traffic ended at another age than the silent ones: no one timer does that"
         )
     times = tuple(rung.lasted for name, rung in by_name.items() if name in dead and rung.lasted is not None)
     if all(name in dead for name in busy):
-        sure = any(by_name[name].answered for name in busy)
-        other = () if sure else ("an idle timer that only bytes from the server reset: none came on any connection",)
-        return Ladder(rungs, Timer.LIFETIME, times, others=other)
-    return Ladder(rungs, Timer.IDLE, times, resets=_resets(by_name, dead))
+        return Ladder(rungs, Timer.LIFETIME, times, others=_not_reset(by_name))
+    return Ladder(rungs, Timer.IDLE, times, resets=_resets(by_name, dead), later=tuple(later))
+
+
+def _another_timer(silent: list[float], later: list[float], busy: list[Rung]) -> bool:
+    """Whether all connections with traffic that outlived the silent ones ended at one age, and clearly later."""
+    return len(later) == len(busy) and _alike(later) and not _alike([*silent, *later])
+
+
+def _not_reset(by_name: dict[str, Rung]) -> tuple[str, ...]:
+    """The idle timers that the traffic which there was need not have reset."""
+    talked = by_name.get(TALKED)
+    if not any(rung.answered for rung in by_name.values()):
+        return ("an idle timer that only bytes from the server reset: none came on any connection",)
+    if talked is None:
+        return ("an idle timer that messages alone reset, and no ping: none were sent (--send TEXT)",)
+    return () if talked.answered else ("an idle timer that only messages of the server reset: none came",)
 
 
 def _resets(by_name: dict[str, Rung], dead: set[str]) -> str:

@@ -64,7 +64,7 @@ def _beside_others(path: Path, held: Ladder) -> Finding:
     return RULE.finding(
         f"Seen from {name}, silent connections end without a close frame after {seconds(held.time)}: {ended} of "
         f"{len(held.rungs)} did, after {held.spread}. A timer for idle connections does that; {held.resets}."
-        f"{_delayed(held)}",
+        f"{_delayed(held)}{_later(held)}",
         *held_places(held),
         confidence=Confidence.LIKELY,
         segment=(name, None),
@@ -81,6 +81,13 @@ def _delayed(held: Ladder) -> str:
     return (
         f" The answer names Envoy, which closes a second after its timer: that would stand at {seconds(held.time - 1)}."
     )
+
+
+def _later(held: Ladder) -> str:
+    if not held.later:
+        return ""
+    ages = f"{min(held.later):.2f} to {max(held.later):.2f} s"
+    return f" Those with traffic ended as well, after {ages}: a limit on the lifetime beside that timer fits."
 
 
 def _alone(path: Path) -> Iterator[Finding]:
