@@ -156,6 +156,8 @@ def test_what_connection_names_is_removed() -> None:
         pytest.param("handle_path /ws/* {\nreverse_proxy /ws/* a:1\nreverse_proxy b:1\n}", "/ws/x", "b:1", id="handle_path strips"),
         pytest.param("@n not path /ws\nreverse_proxy @n a:1\nreverse_proxy b:1", "/ws", "b:1", id="not"),
         pytest.param("@w {\nheader Connection *Upgrade*\nheader Upgrade websocket\n}\nreverse_proxy @w a:1\nreverse_proxy b:1", "/", "a:1", id="the usual matcher for upgrades"),
+        pytest.param("@w `path('/ws*', '/socket') && header({'Upgrade': 'websocket', 'Authorization': ['Basic*', 'Bearer*']})`\nreverse_proxy @w a:1\nreverse_proxy b:1", "/ws/x", "a:1", id="matchers that CEL calls"),
+        pytest.param("@w expression `!header({'X-None':'*'}) && !(host('a.test') && query({'a': '1'}))`\nreverse_proxy @w a:1\nreverse_proxy b:1", "/?a=1", "b:1", id="matchers that CEL denies"),
         pytest.param("@w expression {header.Upgrade} == 'websocket'\nreverse_proxy @w a:1\nreverse_proxy b:1", "/", "a:1", id="simple CEL"),
         pytest.param("uri strip_prefix /api\nreverse_proxy /ws a:1\nreverse_proxy b:1", "/api/ws", "a:1", id="after a rewrite"),
         pytest.param("error /ws 404\nhandle_errors {\nreverse_proxy a:1\n}", "/ws", "a:1", id="handle_errors"),

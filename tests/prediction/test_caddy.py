@@ -159,6 +159,9 @@ matchers = st.one_of(
             "expression {query.a} in ['1', '2'] || {method} == 'POST'",
             "expression `!({host} == \"a.test\") && {header.X-A}.startsWith('t')`",
             "expression {http.request.uri.path}.matches('s$')",
+            "expression `path('/ws*', '/api/*') && header({'Connection': '*pgrade*', 'X-A': ['1', 'two*']})`",
+            "expression `!host('a.test', '*.wild.test') || query({'a': '2'}) && method('GET')`",
+            "expression `remote_ip('127.0.0.1') && vars({'v': ['1', 'on']}) && protocol('http')`",
         )
     ),
     st.sampled_from(

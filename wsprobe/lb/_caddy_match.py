@@ -28,6 +28,7 @@ from wsprobe.lb.expressions import (
     Written,
     both,
 )
+from wsprobe.model import Line
 
 PRIVATE = (
     "192.168.0.0/16",
@@ -301,7 +302,27 @@ def _vars_regexp(found: Any, scope: Scope) -> Condition:  # noqa: ANN401
 
 def _expression(found: Any, scope: Scope) -> Condition:  # noqa: ANN401
     text = found.text("expr") if isinstance(found, Tree) else found
-    return cel.condition(str(text or ""), lambda name: text_of(_variable(f"{{{name}}}", scope)))
+
+    def called(name: str, arguments: list[cel.Argument]) -> Condition | None:
+        return _function(name, arguments, found.place, scope)
+
+    return cel.condition(str(text or ""), lambda name: text_of(_variable(f"{{{name}}}", scope)), called)
+
+
+def _function(name: str, arguments: list[cel.Argument], place: Line, scope: Scope) -> Condition | None:
+    """A matcher that an expression calls; those that catch groups are not followed."""
+    texts = [Said(each, place) for each in arguments if isinstance(each, str)]
+    maps = [each for each in arguments if isinstance(each, dict)]
+    if name in {"path", "host", "method"} and texts and not maps:
+        return _KINDS[name](texts, scope)
+    if name == "protocol" and len(texts) == 1 and not maps:
+        return _protocol(texts[0], scope)
+    if name in {"remote_ip", "client_ip"} and texts and not maps:
+        return _KINDS[name](Tree(place, [("ranges", texts)]), scope)
+    if name in {"header", "query", "vars"} and len(maps) == 1 and not texts:
+        pairs = ((Said(key, place), [Said(value, place) for value in values]) for key, values in maps[0].items())
+        return _KINDS[name](Tree(place, pairs), scope)
+    return None
 
 
 _KINDS: Mapping[str, Callable[[Any, Scope], Condition]] = {
