@@ -13,6 +13,8 @@ from wsprobe.model import Count, Frame, Frames, Sender
 
 OPCODES = {0: "continuation", 1: "text", 2: "binary", 8: "close", 9: "ping", 10: "pong"}
 
+_NAMES = tuple(OPCODES.get(code, f"reserved {code}") for code in range(16))
+
 FIRST, LAST = 32, 8
 """Frames of a direction that are kept one by one: so many from its beginning, and of the later ones so many."""
 
@@ -25,11 +27,6 @@ _FULL, _TAIL = FIRST * _FRAME.size, LAST * _FRAME.size
 _FIN, _MASKED = 0x80, 0x80
 _MAX_CONTROL = 125
 _RESPONSE = b"HTTP/1."
-
-
-def opcode_name(code: int) -> str:
-    """The name of an opcode, also of a reserved one."""
-    return OPCODES.get(code) or f"reserved {code}"
 
 
 class Sink(Protocol):
@@ -100,7 +97,7 @@ class FrameCounter:
             found = {**found, 1: (self._text, self._text_octets)}
         if self._binary:
             found = {**found, 2: (self._binary, self._binary_octets)}
-        return {opcode_name(code): Count(frames=found[code][0], bytes=found[code][1]) for code in sorted(found)}
+        return {_NAMES[code]: Count(frames=found[code][0], bytes=found[code][1]) for code in sorted(found)}
 
     @property
     def first(self) -> list[Kept]:
@@ -305,8 +302,10 @@ def _in_order(client: list[Kept], server: list[Kept], began: float) -> tuple[Fra
     both = [(*one, Sender.CLIENT) for one in client] + [(*one, Sender.SERVER) for one in server]
     both.sort(key=itemgetter(0))
     return tuple(
-        Frame(at=round(at - began, 6), sender=sender, opcode=opcode_name(head & 15), bytes=length, more=not head & _FIN)
-        for at, head, length, sender in both
+        [  # a list, because it is made for each connection that ends, and a generator takes longer
+            Frame(at=round(at - began, 6), sender=sender, opcode=_NAMES[head & 15], bytes=length, more=head < _FIN)
+            for at, head, length, sender in both
+        ]
     )
 
 
