@@ -77,6 +77,26 @@ ProxyPass / http://@U@/ upgrade=websocket
 """
 _MEMBERS = "BalancerMember balancer://app ws://@U@\nProxyPass / balancer://app/"
 _RAW = "ProxyPass /a http://@U@ nocanon upgrade=websocket\nProxyPass / http://@U@/x nocanon upgrade=websocket"
+_INHERITED = """\
+RewriteEngine On
+RewriteRule ^/main/(.*) ws://@U@/m/$1 [P]
+<VirtualHost *:@PORT@>
+ServerName one.example.com
+RewriteRule ^/main/(.*) ws://@U@/port-%{SERVER_PORT}/$1 [P]
+</VirtualHost>
+<VirtualHost *:@PORT@>
+ServerName two.example.com:8443
+RewriteOptions InheritBefore
+RewriteRule ^/(.*) ws://@U@/port-%{SERVER_PORT}/$1 [P]
+</VirtualHost>
+<VirtualHost *:@PORT@>
+ServerName three.example.com
+RewriteEngine Off
+RewriteRule ^/(.*) ws://@U@/never [P]
+ProxyPass / ws://@U@/
+</VirtualHost>
+"""
+_ANEW = "RewriteEngine On\nRewriteRule ^/n/(.*)/(.*) /n/$1-$2 [N]\nRewriteRule ^/n/(.*) ws://@U@/$1 [P]"
 _HOSTS = "RewriteEngine On\nRewriteRule ^/ws ws://@U@%{REQUEST_URI} [P]\nRewriteRule ^(/.*)$ ws://@U@$1 [P]"
 
 
@@ -88,12 +108,19 @@ _HOSTS = "RewriteEngine On\nRewriteRule ^/ws ws://@U@%{REQUEST_URI} [P]\nRewrite
         pytest.param(_BUGGY, ("/old/x", "/ws"), id="HTTP/1.0 for some"),
         pytest.param(_MEMBERS, ("/ws",), id="a member outside of its balancer"),
         pytest.param(_RAW, ("/a?", "/a?b", "/a", "/a/?b", "/?b"), id="nocanon and no path"),
+        pytest.param(_ANEW, ("/n/a/b/c", "/n/a"), id="rules that begin anew"),
         pytest.param(_HOSTS, ("/ws/a", "/b?c"), id="a path right behind the host"),
     ],
 )
 def test_what_stands_in_a_section_does_as_predicted(tally: Tally, body: str, targets: tuple[str, ...]) -> None:
     more: tuple[tuple[Header, ...], ...] = ((), (A,), (("X-A", "b"), BEARER))
     compare(PROXY, whole(body), [upgrade(target, headers=each) for target in targets for each in more], tally)
+
+
+def test_virtual_hosts_have_of_the_main_rules_what_was_predicted(tally: Tally) -> None:
+    hosts = ("one.example.com", "one.example.com:99", "two.example.com", "three.example.com")
+    asked = [upgrade(target, host) for target in ("/main/x", "/other") for host in hosts]
+    compare(PROXY, whole(_INHERITED), asked, tally)
 
 
 _BY_FILE = """\

@@ -160,7 +160,7 @@ class _Parser:
                 raise NotUnderstoodError
             found = Test(left, How.REGEX, (pattern.text,), ignore_case="i" in pattern.flags)
             return Not(found) if token.text == "!~" else found
-        if token.text == "in":
+        if token.text in {"in", "-in"}:
             return self.member(left)
         right = self.value()
         if token.text in _COMPARED:

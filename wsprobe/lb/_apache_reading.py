@@ -103,9 +103,8 @@ def _listener(group: Group, found: list[Server], parsed: Parsed) -> Listener:
 
 def _context(server: Server, held: Condition, port: int | None, address: str, parsed: Parsed) -> Context:
     rules = rewriting(server.nodes, parsed)
-    if server.main and rules.inherit:
-        outer = rewriting(server.main.nodes, parsed)
-        rules.rules = [*rules.rules, *outer.rules]
+    if server.main:
+        rules.take_over(rewriting(server.main.nodes, parsed))
     return Context(server=server, guard=held, port=port, address=address, parsed=parsed, rules=rules)
 
 

@@ -223,7 +223,10 @@ def _done(rule: Rule, root: str | None, when: Condition) -> list[Step]:
     flags = rule.flags
     if skips := flags.get("S"):
         made.append(Assign(name=f"skip {rule.key}", value=Text(skips), when=when, place=place))
-    if rule.target != "-" and not rule.proxied:  # the route of a rule with [P] looks at the path as the rule found it
+    if "N" in flags:
+        again = Undecided("[N]", "a rule with [N] begins the rules anew, which is not followed")
+        made.append(Assign(name="uri", value=again, when=when, place=place))
+    elif rule.target != "-" and not rule.proxied:  # the route of a rule with [P] looks at the path as the rule found it
         path, query = target(Scope(rule, URI, root))
         made.append(Assign(name="new args", value=query, when=when, place=place))
         made.append(Assign(name="uri", value=path, when=when, place=place))

@@ -13,7 +13,7 @@ from wsprobe.lb._apache_out import host_of
 from wsprobe.lb._apache_rules import Rule, rewriting
 from wsprobe.lb._apache_sections import Section, located
 from wsprobe.lb._apache_servers import PASSES
-from wsprobe.lb._apache_settings import Context, sample_host
+from wsprobe.lb._apache_settings import Context, sample_host, server_port
 from wsprobe.lb._apache_values import ARGS, ASKED, PATH, all_of, env
 from wsprobe.lb._paths import PathForm
 from wsprobe.lb.expressions import (
@@ -47,6 +47,7 @@ def before_routes(at: Context) -> list[Step]:
     # What comes before the path is taken apart sees it as it travels.
     made.append(Assign(name="path", value=Of(Subject.RAW_PATH), when=at.guard))
     made.append(Assign(name="args", value=Of(Subject.QUERY), when=at.guard))
+    made.append(Assign(name="server port", value=server_port(at), when=at.guard))
     for node in at.server.all("requestheader"):
         edit = headers.request_header(node, at.parsed, at.guard, early=True)
         made += [edit] if edit else []

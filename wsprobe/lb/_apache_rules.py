@@ -70,10 +70,19 @@ class Cond:
 class Rewriting:
     """The rules that are in force in one place, in their order."""
 
-    on: bool = False
-    inherit: bool = False
+    on: bool | None = None
+    options: set[str] = field(default_factory=set)
     rules: list[Rule] = field(default_factory=list)
-    undecided: Line | None = None
+
+    def take_over(self, outer: "Rewriting") -> None:
+        """What a virtual host has of the main server: whether rules run, and the rules where options say so."""
+        if self.on is None:
+            self.on = outer.on
+        down = set() if "ignoreinherit" in self.options else outer.options
+        if "inheritbefore" in self.options or "inheritdownbefore" in down:
+            self.rules = [*outer.rules, *self.rules]
+        elif "inherit" in self.options or "inheritdown" in down:
+            self.rules = [*self.rules, *outer.rules]
 
 
 _LONG = {
@@ -96,7 +105,7 @@ def rewriting(nodes: list[Node], parsed: Parsed) -> Rewriting:
             case "rewriteengine":
                 found.on = node.first.lower() == "on"
             case "rewriteoptions":
-                found.inherit = found.inherit or any(arg.lower().startswith("inherit") for arg in node.args)
+                found.options |= {arg.lower() for arg in node.args}
             case "rewritecond":
                 waiting += _cond(node, parsed)
             case "rewriterule":

@@ -139,6 +139,18 @@ def _server_name(at: Context) -> Value:
     return Text(bare if colon and port.isdigit() else host)
 
 
+def server_port(at: Context) -> Value:
+    """What %{SERVER_PORT} says: the port of Host, else that of ServerName, else the usual one, not the one it is."""
+    own = at.server.own_name.rpartition(":")[2]
+    canonical = at.server.last("usecanonicalname")
+    if undefined(own) or (canonical and canonical.first.lower() != "off") or at.server.last("usecanonicalphysicalport"):
+        return Undecided("SERVER_PORT", "ServerName, UseCanonicalName and UseCanonicalPhysicalPort decide it")
+    port = Captured(Of(Subject.HEADER, "Host", original=True), r":(\d+)$", "1")
+    by_scheme = Cases(((Test(Of(Subject.SCHEME), How.EQUALS, ("https",)), Text("443")),), Text("80"))
+    given = own if own.isdigit() else "" if at.server.own_name else str(at.port or "")
+    return Cases(((Test(port, How.EXISTS), port),), Text(given) if given else by_scheme)
+
+
 def _via(at: Context, *, full: bool) -> Value:
     """The member of Via: with the port of Host, or of ServerName, unless it is 80."""
     own = at.server.own_name.rpartition(":")[2]

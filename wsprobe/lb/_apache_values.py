@@ -55,6 +55,7 @@ _PARTS: dict[str, Value] = {
     "REMOTE_ADDR": Of(Subject.PEER),
     "REMOTE_PORT": Of(Subject.PEER_PORT),
     "SERVER_ADDR": Of(Subject.LOCAL),
+    "SERVER_PORT": Of(Subject.VARIABLE, "server port"),
     "SERVER_NAME": Cased(Of(Subject.HOST)),
     "SERVER_PROTOCOL": Of(Subject.VERSION),
     "REQUEST_SCHEME": Of(Subject.SCHEME),
