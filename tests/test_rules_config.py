@@ -215,6 +215,7 @@ def test_the_fix_of_a_dropped_upgrade_is_for_the_line_that_leads_on(config: str,
         ("http-request del-header Authorization", "credential-removed", "append `unless {"),
         ("http-request del-header Authorization if TRUE", "credential-removed", "add `!{ req.hdr(Upgrade)"),
         ("http-request set-header Authorization x unless FALSE", "credential-replaced", "add `or { req.hdr(Auth"),
+        ("http-request replace-header Authorization ^Bearer Token", "credential-replaced", "unless { req.hdr(Upgrade)"),
         ("timeout tunnel 3600", "short-idle-timer", "without a unit counts milliseconds"),
     ],
 )

@@ -61,6 +61,7 @@ _OTHER = lazy(
 )
 _CHECKED = lazy(r"/(?:health(?:z|check)?|metrics|stats|status|ready(?:z)?|livez)/?$", re.IGNORECASE)
 _WEBSOCKET = lazy(r"\bwss?://")
+_SPEAKS = lazy(r"\bwss?://|\bupgrade=(?!none\b)\w+", re.IGNORECASE)
 _LEADS = lazy(r"\w://([^\s;\"']+)")
 _ASKS = frozenset({"upgrade", "connection", *(name.lower() for name in HANDSHAKE)})
 
@@ -112,6 +113,8 @@ def _shown(passage: Passage) -> Iterator[Intent]:
     )
     if any(_WEBSOCKET.search(text) for text in led):
         yield Intent(Level.SURE, "it leads to ws://")
+    if passage.config.kind == "apache" and (found := _SPEAKS.search(route.place.text)):
+        yield Intent(Level.SURE, f"its line says {found.group()}")
     if header := next(_written(passage), None):
         yield Intent(Level.SURE, f"it sets {header}")
     if _tests_upgrade(route.match):
@@ -148,7 +151,7 @@ def _written(passage: Passage) -> Iterator[str]:
         if edit.place and _sets(edit):
             names = edit.which.names if isinstance(edit.which, Named) else ()
             for name in names:
-                if name.lower() in _ASKS - {"connection"}:
+                if name.lower() in _ASKS - {"connection"} and not passage.spares(edit):
                     yield name
 
 

@@ -162,8 +162,24 @@ class Passage:
 
     @property
     def gates(self) -> Iterator[Gate]:
-        """The authentications on the way."""
-        return (step for step in self.steps if isinstance(step, Gate))
+        """The authentications on the way, without those that are for other requests."""
+        return (step for step in self.steps if isinstance(step, Gate) and not self.spares(step))
+
+    def spares(self, step: Step) -> bool:
+        """Whether the condition of a step says that it is for other requests than the upgrade."""
+        if step.when == ALWAYS or self._ended is None:
+            return False
+        return holds(step.when, self._ended) is False
+
+    @cached_property
+    def _ended(self) -> Run | None:
+        """The upgrade at the end of the route; None where it does not come so far."""
+        if self.entered is None:
+            return None
+        run = self.entered.copy()
+        run.choosing = False
+        run.take(opened(self.route))
+        return run
 
     @cached_property
     def handling(self) -> Handling:

@@ -27,7 +27,7 @@ from wsprobe.inspection import Change, ConfigFinding
 from wsprobe.lb.model import Op
 from wsprobe.parts import Severity
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
-from wsprobe.rules.config._credentials import elsewhere, own, severity, told_as_consumed
+from wsprobe.rules.config._credentials import elsewhere, kept, own, severity, told_as_consumed
 from wsprobe.rules.config._pages import REQUEST_HEADERS
 
 RULE = ConfigRule(__name__, REQUEST_HEADERS)
@@ -66,7 +66,7 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
                 place=changed[-1].place,
                 related=[passage.where],
                 header=name,
-                fix=own(passage.config.kind, name, changed[-1].place),
+                fix=(kept if edited else own)(passage.config.kind, name, changed[-1].place),
             )
         elif doubt and doubt.place:
             edits = [edit for edit in passage.written(name) if edit.place == doubt.place and edit.op in _SETS]
