@@ -116,6 +116,12 @@ def test_without_a_recorder_behind_the_proxy_a_predicted_edit_is_told_as_not_obs
     assert verdict(ran)["rule"] == "closed-by-origin"
     assert lines(verdict(ran)) == []
     assert "Authorization is removed; no recorder stood behind the proxy, so it was not observed" in said(ran)
+    assert '`proxy_set_header Authorization "";` predicts' in said(ran)
+    fix = ran.report["writeup"]["fixes"][0]
+    assert (fix["who"], fix["line"]["text"], fix["instead"]) == ("config", 'proxy_set_header Authorization "";', "")
+    assert fix["what"].startswith("If this line is in force there, Authorization is lost by it, which nobody observed.")
+    (prevent,) = ran.report["writeup"]["prevent"]
+    assert prevent.startswith(f"wsprobe inspect {tmp_path}/config/nginx.conf --select credential-removed,")
     assert "X-" not in said(ran), "edits that a proxy may make are not worth a word"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from wsprobe.ends import first_close, silence
-from wsprobe.headers import Edit, Kind, Value, permitted
+from wsprobe.headers import Edit, Kind, Value, is_credential, permitted
 from wsprobe.inspection import Change, HeaderEdit, Prediction, Timeout, Timer
 from wsprobe.lb.model import Config
 from wsprobe.lb.predict import predict
@@ -19,6 +19,7 @@ from wsprobe.veil import Veil
 from wsprobe.writeup import with_write_up
 
 _LOST = frozenset({Kind.REMOVED, Kind.ALTERED})
+_LOSSES = frozenset({Change.REMOVED, Change.RENAMED, Change.CHANGED})
 _CHANGES = {
     Kind.REMOVED: frozenset({Change.REMOVED, Change.RENAMED}),
     Kind.ALTERED: frozenset({Change.CHANGED, Change.MERGED}),
@@ -46,7 +47,7 @@ def meet(report: Report, configs: Sequence[Config], veil: Veil) -> Report:
     verdict = next((new for old, new in zip(report.findings, findings, strict=True) if old == report.verdict), None)
     found = replace(report, findings=findings, verdict=verdict, config=tuple(met.said()))
     roots = {name: config.path for config in configs for name in (config.path, *config.files)}
-    return with_write_up(found, roots)
+    return with_write_up(found, roots, tuple(met.suspects()))
 
 
 def _request(head: Message) -> Request:
@@ -74,7 +75,7 @@ class _Meeting:
         lines = tuple(dict.fromkeys(self._predicting(finding)))
         if not lines:
             return finding
-        told = "; ".join(f"{_where(line)} `{_short(line.text)}`" for line in lines[:3])
+        told = "; ".join(map(_quoted, lines[:3]))
         verb = "predicts" if len(lines) == 1 else "predict"
         return replace(finding, lines=lines, message=f"{finding.message} {told} {verb} it.")
 
@@ -110,6 +111,14 @@ class _Meeting:
             if timeout.place and timeout.seconds and measured is not None and _fits(timeout.seconds, measured):
                 yield timeout.place
 
+    def suspects(self) -> Iterator[tuple[str, Line]]:
+        """Lines that predict the loss of what an upgrade needs, by header, where nobody stood to see it."""
+        if self.path.pairs:
+            return
+        for edit in self._edits():
+            if edit.place and edit.kind in _LOSSES and (is_credential(edit.name) or edit.name.lower() == "upgrade"):
+                yield edit.name, edit.place
+
     def _edits(self) -> Iterator[HeaderEdit]:
         for one in self.predictions:
             yield from one.edits
@@ -133,7 +142,7 @@ class _Meeting:
             instead = self._instead_of(edit)
             observed += instead is None
             if instead and (self.path.pairs or not _may(edit)):
-                yield f"{_where(edit.place)} predicts that {edit.name} is {_change(edit)}{instead}"
+                yield f"{_quoted(edit.place)} predicts that {edit.name} is {_change(edit)}{instead}"
         if observed:
             yield f"{one.config}: {observed} edit{'s' if observed > 1 else ''} of its lines {_were(observed)} observed"
         for unknown in one.unknown:
@@ -141,7 +150,7 @@ class _Meeting:
             yield f"{place}{unknown.what} cannot be predicted: {unknown.why}"
 
     def _not_reached(self, one: Prediction) -> Iterator[str]:
-        where = _where(one.place) if one.place else one.config
+        where = _quoted(one.place) if one.place else one.config
         answer = f"answers {one.status} by itself" if one.status else "passes nothing on"
         inner = [pair.inner for pair in self.path.pairs]
         if inner:
@@ -221,6 +230,11 @@ def _may(edit: HeaderEdit) -> bool:
 
 def _short(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _quoted(line: Line) -> str:
+    """A line with its text, for who reads the report and has not got the config."""
+    return f"{_where(line)} `{_short(line.text)}`"
 
 
 def _where(line: Line) -> str:

@@ -42,6 +42,11 @@ _DEMO = "wsprobe demo "
 _BYPASS = "the same upgrade straight to the origin"
 _MOST_LINES = 3
 
+_UNEXPLAINED = frozenset(
+    {"closed-by-origin", "closed-without-frame", "upgrade-refused", "credential-ineffective", "credential-intercepted"}
+)
+"""Rules whose findings leave open why: a line of a config that predicts a loss is worth a look then."""
+
 _UNAUTHORIZED = 401
 _OF_A_CREDENTIAL = r"\b(?:tokens?|credentials?|jwt|bearer)\b"
 _IS_WRONG = re.compile(
@@ -86,12 +91,18 @@ _PREVENTED_BY: dict[str, tuple[str, ...]] = {
 """The rules over configs that find before it is in force what a rule over traces finds afterwards."""
 
 
-def with_write_up(report: Report, roots: Mapping[str, str] | None = None) -> Report:
-    """The report with its write-up; `roots` names for a file of a config the one that `wsprobe inspect` is given."""
+def with_write_up(
+    report: Report, roots: Mapping[str, str] | None = None, suspects: Sequence[tuple[str, Line]] = ()
+) -> Report:
+    """The report with its write-up; `roots` names for a file of a config the one that `wsprobe inspect` is given.
+
+    `suspects` are lines of configs, by header, that predict a loss that nobody stood to see.
+    """
     if report.verdict is None:
         return replace(report, writeup=None)
     path = Path(report.trace, subject=report.subject)
-    return replace(report, writeup=_Author(report, report.verdict, roots or {}, path).write_up())
+    told = suspects if report.verdict.rule in _UNEXPLAINED else ()
+    return replace(report, writeup=_Author(report, report.verdict, roots or {}, path, told).write_up())
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +113,7 @@ class _Author:
     verdict: Finding
     roots: Mapping[str, str]
     path: Path
+    suspects: Sequence[tuple[str, Line]]
 
     def write_up(self) -> WriteUp:
         """All of it."""
@@ -205,6 +217,7 @@ class _Author:
     def _fixes(self) -> list[Remedy]:
         found = [remedy for finding in self._causes() for remedy in remedies(finding)]
         found += [Remedy(who=self._who(one), what=one.fix) for one in self._causes() if one.fix and not one.lines]
+        found += self._suspected()
         found += self._beside()
         return sorted(dict.fromkeys(found), key=lambda one: (tuple(Who).index(one.who), one.line is None))
 
@@ -221,6 +234,14 @@ class _Author:
         effects = self._effects()
         others = [one for one in self.report.findings if one.severity is Severity.ERROR and one not in effects]
         return list(dict.fromkeys([self.verdict, *others]))
+
+    def _suspected(self) -> Iterator[Remedy]:
+        """What to change in a line that predicts a loss, if it is that: which nobody observed."""
+        for header, line in self.suspects:
+            lost = replace(self.verdict, rule="header-removed", header=header, lines=(line,))
+            for one in remedies(lost):
+                unseen = f"If this line is in force there, {header} is lost by it, which nobody observed."
+                yield replace(one, what=f"{unseen} {one.what}")
 
     def _beside(self) -> Iterator[Remedy]:
         """What the application and the client can do, whoever runs what stands between them."""
@@ -263,6 +284,8 @@ class _Author:
     def _prevent(self) -> Iterator[str]:
         header = self.verdict.header or ""
         rules = _PREVENTED_BY.get(self.verdict.rule, ())
+        if any(is_credential(name) for name, _ in self.suspects):
+            rules = tuple(dict.fromkeys((*_CREDENTIAL_RULES, *rules)))
         if self.verdict.rule in {"header-removed", "header-altered"}:
             removed = self.verdict.rule == "header-removed"
             rules = (*((_CREDENTIAL_RULES if removed else _REPLACED) if is_credential(header) else ()), *rules)
@@ -273,7 +296,7 @@ class _Author:
             yield f"{inspected}   # in CI, before a config is in force"
 
     def _files(self) -> list[str]:
-        lines: Sequence[Line] = self.verdict.lines
+        lines: Sequence[Line] = self.verdict.lines or [line for _, line in self.suspects]
         return list(dict.fromkeys(self.roots.get(line.path, line.path) for line in lines)) or ["CONFIGS"]
 
 
