@@ -58,6 +58,12 @@ from wsprobe.lb.request import upgrade
             id="a name that is set elsewhere keeps its own meaning",
         ),
         pytest.param("set $http_x s; proxy_set_header X $http_x;", "X", ["s"], id="a name of a header that is set"),
+        pytest.param(
+            "set $http_authorization $http_none; proxy_set_header X a$http_authorization;",
+            "X",
+            ["a"],
+            id="a name of a header that is set to what is not there",
+        ),
     ],
 )
 def test_a_header_reaches_the_upstream(location: str, name: str, values: list[str]) -> None:

@@ -93,6 +93,24 @@ def test_what_passes_on_and_ends_with_a_slash_redirects_what_lacks_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("location", "value"),
+    [
+        ("if ($place = ws) { set $v 1; } rewrite ^ /other break;", ["ws"]),
+        ("rewrite ^ /other break;", ["none"]),
+        ("set $v $fresh; rewrite ^ /other break; proxy_set_header X $fresh;", ["none"]),
+        ("set $v ws; set $w $of_v; set $v b; proxy_set_header X $of_v;", ["is ws"]),
+        ("set $v ws; if ($arg_none) { set $w $of_v; } set $v b; proxy_set_header X $of_v;", ["is b"]),
+    ],
+)
+def test_a_map_keeps_the_value_that_it_has_when_it_is_first_asked_for(location: str, value: list[str]) -> None:
+    maps = "map $uri $place { default none; /ws ws; } map $uri $fresh { volatile; default none; /ws ws; } "
+    maps += 'map $v $of_v { default "is $v"; }'
+    shown = "" if "proxy_set_header" in location else "proxy_set_header X $place;"
+    text = f"{maps} server {{ location / {{ {location} {shown} proxy_pass http://app; }} }}"
+    assert header(sent(text), "X") == value
+
+
+@pytest.mark.parametrize(
     ("passes", "path", "line"),
     [
         ("proxy_pass http://app;", "/ws/a%20b?x", "/ws/a%20b?x"),

@@ -33,6 +33,7 @@ http {{
     map $http_upgrade $connection_upgrade {{ default upgrade; '' close; }}
     map $http_x_kind $kind {{ default other; a A; ~^b(.*)$ "B-$1"; "" ""; }}
     map $host $tenant {{ hostnames; default none; .example.com example; www.* www; exact.test exact; }}
+    map $uri $place {{ default none; ~^/ws ws; ~^/api "api-$args"; }}
     map $http_x_a:$kind $both {{ ~*^(?<first>[a-z]+):(.*)$ $first.$2; one:A 1; }}
     upstream app {{ server 127.0.0.1:{upstream}; }}
 {http}
@@ -69,6 +70,7 @@ PARTS = (
     "$kind",
     "$tenant",
     "$both",
+    "$place",
     "$host",
     "$http_host",
     "$proxy_host",
@@ -143,8 +145,10 @@ conditions = st.sampled_from(
         "$uri ~ ^/ws(.*)$",
         "$http_x_kind = $http_x_a",
         "$v",
+        "$place = ws",
     )
 )
+OF_MAPS = ('set $v "$place";', 'set $v "$v-$both";')
 OWN_NAMES = ("set $args $args;", 'set $args "k=$http_x_a";', 'set $args "";', 'set $http_x_kind "$http_x_a";')
 SETS = (
     'set $v "";',
@@ -154,6 +158,7 @@ SETS = (
     'set $v "$v-$uri";',
     "set $v $args;",
     *OWN_NAMES,
+    *OF_MAPS,
 )
 REWRITES = (
     "rewrite ^/ws/(.*)$ /api/$1 {flag};",

@@ -99,6 +99,7 @@ def _values(directives: list[Directive], version: tuple[int, ...]) -> Values:
                 values.scripts[_name(each.args[0])] = f"{each.name} runs a script, which is not followed"
         for text in (each.name, *each.args):
             values.assigned.update(name.lower() for name in group_names(text))
+    values.remember({text for each in directives if each.name in {"set", "if", "rewrite"} for text in each.args})
     return values
 
 

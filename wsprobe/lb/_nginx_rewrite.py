@@ -6,7 +6,7 @@ from dataclasses import field, replace
 from wsprobe.frozen import dataclass
 from wsprobe.lb._nginx_grammar import Directive
 from wsprobe.lb._nginx_maps import group_names
-from wsprobe.lb._nginx_values import TEXT_EMPTY, Around, Values, after, names_in, sent
+from wsprobe.lb._nginx_values import TEXT_EMPTY, Around, Values, after, names_in, remembered_as, sent
 from wsprobe.lb._numbers import natural
 from wsprobe.lb.expressions import (
     ALWAYS,
@@ -100,6 +100,8 @@ class Rewriting:
             if self.ended:
                 return
             guard = both(taken, Not(_STOPPED)) if self.stops else taken
+            if each.name in {"set", "if"}:
+                self._remember(each.args, guard, each)
             match each.name:
                 case "set":
                     self._set(each, guard)
@@ -134,13 +136,20 @@ class Rewriting:
         self.steps.append(Assign(name=variable, value=held, place=directive.place))
         return said(variable)
 
+    def _remember(self, texts: Iterable[str], when: Condition, directive: Directive) -> None:
+        """Keeps the values of maps that are asked for here and whose inputs may change after it."""
+        for name in self.values.maps_in(texts):
+            if name in self.values.remembered:
+                value = Or(self.values.variable(name, self.around), TEXT_EMPTY)
+                self.steps.append(Assign(name=remembered_as(name), value=value, when=when, place=directive.place))
+
     def _stop(self, when: Condition, directive: Directive) -> None:
         self.stops = True
         self.steps.append(Assign(name=STOPPED, value=Text("1"), when=when, place=directive.place))
 
     def _set(self, each: Directive, guard: Condition) -> None:
         name = each.arg(0).removeprefix("$").lower()
-        value = self.value(each.arg(1))
+        value = Or(self.value(each.arg(1)), TEXT_EMPTY)
         if name != "args":
             self.steps.append(Assign(name=name, value=value, when=guard, place=each.place))
             return
@@ -174,6 +183,7 @@ class Rewriting:
         found = self._flag(found, each)
         self._catch(self.around.path, pattern, found, ignore_case=False)
         self.rewrites = True
+        self._remember((replacement,), found, each)
         self.steps.append(Retarget(value=self._target(replacement), when=found, place=each.place))
         self._note(REWRITTEN, "1", found, each)
         if not self.server:

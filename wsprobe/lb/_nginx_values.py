@@ -1,7 +1,7 @@
 """The variables of nginx as expressions over the request: those that it has by itself, `map`, `set`, captures."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field, replace
 
 from wsprobe.frozen import dataclass
@@ -114,6 +114,7 @@ _BUILTIN: dict[str, Value] = {
 }
 _MAP_WORDS = frozenset({"hostnames", "volatile"})
 _OF_HEADERS = ("http_", "cookie_", "proxy_add_x_")
+_CHANGING = frozenset({"uri", "document_uri", "args", "query_string", "is_args"})
 _OF_REQUEST = ("http_", "cookie_", "arg_")
 _OF_UPSTREAM = ("upstream_", "sent_http_", "sent_trailer_", "trailer_")
 _DECIDED_LATER = """
@@ -155,13 +156,15 @@ class Values:
     """What the variables of a config stand for.
 
     `assigned` are those that steps give a value, `scripts` those that something gives that cannot be followed, with
-    the reason; `used` are all that the config asks for.
+    the reason; `used` are all that the config asks for. `remembered` are the maps that the rewriting asks for, while
+    what they are about may change after it: nginx keeps the value of a map from the first time that it is asked for.
     """
 
     version: tuple[int, ...]
     maps: dict[str, Directive] = field(default_factory=dict)
     assigned: set[str] = field(default_factory=set)
     scripts: dict[str, str] = field(default_factory=dict)
+    remembered: set[str] = field(default_factory=set)
     used: set[str] = field(default_factory=set)
     _compiled: dict[tuple[str, bool, bool, bool], Value] = field(default_factory=dict)
     _costs: dict[str, int] = field(default_factory=dict)
@@ -256,6 +259,27 @@ class Values:
                 waiting += [asked for each in entries for arg in each.args for asked in names_in(arg)]
         return frozenset(found)
 
+    def remember(self, texts: set[str]) -> None:
+        """Takes in what the rewriting of the config asks for."""
+        for name in self.maps_in(texts):
+            volatile = any(each.name == "volatile" for each in self.maps[name].block or ())
+            if not volatile and any(map(self._changes, self.asked_by({name}))):
+                self.remembered.add(name)
+
+    def maps_in(self, texts: Iterable[str]) -> list[str]:
+        """The maps whose value texts surely ask for: those that they name, and those that these are about."""
+        found: dict[str, None] = {}
+        waiting = [name for text in texts for name in names_in(text)]
+        while waiting:
+            name = waiting.pop()
+            if name in self.maps and name not in found:
+                found[name] = None
+                waiting += names_in(self.maps[name].arg(0))
+        return list(found)
+
+    def _changes(self, name: str) -> bool:
+        return name in self.assigned or name in _CHANGING or name.startswith("arg_")
+
     def real_address(self, trusted: list[str]) -> Value:
         """The client's address where the real_ip module takes it from a header of trusted clients."""
         networks = tuple(text for text in trusted if text != "unix:")
@@ -274,7 +298,9 @@ class Values:
             self._open.add(name)
             self._compiled[key] = self._lookup(self.maps[name], around)
             self._open.remove(name)
-        return self._compiled[key]
+        found = self._compiled[key]
+        memory = Of(Subject.VARIABLE, remembered_as(name))
+        return Cases(((Test(memory, How.EXISTS), memory),), found) if name in self.remembered else found
 
     def _cost(self, text: str) -> int:
         """How many tests the maps in a text cost; each time that it asks for one counts."""
@@ -315,6 +341,11 @@ def _undecided(name: str) -> Value:
     if name in _RUNNING or name.startswith(_FAMILIES):
         return Undecided(f"${name}", f"only the running nginx knows ${name}")
     return Undecided(f"${name}", f"no file that was read defines ${name}")
+
+
+def remembered_as(name: str) -> str:
+    """The variable that has the first value of a map."""
+    return f"${name} as it was first asked for"
 
 
 def names_in(text: str) -> list[str]:
