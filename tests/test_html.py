@@ -17,8 +17,10 @@ from wsprobe.model import (
     Activity,
     Cell,
     Close,
+    Count,
     Ending,
     Frame,
+    Frames,
     Row,
     Sender,
     State,
@@ -173,6 +175,19 @@ def test_what_passed_is_drawn_and_told_in_words() -> None:
     ]
     assert ["88.410 s", "server", "close 1011", ""] in rows
     assert "does not tell when each passed" not in words
+
+
+def test_pings_that_stand_too_close_are_a_row_with_their_number() -> None:
+    pings = tuple(Frame(at=1 + n / 10, sender=Sender.CLIENT, opcode="ping", bytes=4) for n in range(30))
+    hop = replace(TALKED, frames=Frames(client={"ping": Count(frames=30, bytes=120)}, server={}, first=pings))
+    shown = html.render(replace(TALK, trace=replace(TALK.trace, hops=(hop,))))
+    assert "<title>30 ping, 120 octets, at 1.000 to 3.900 s</title>" in shown
+    assert shown.count('href="#m-ping"') == 2  # the mark, and what it means
+    assert "A bar is a message" not in shown
+    deflated = replace(TALKED.handshake, extensions=("permessage-deflate",)) if TALKED.handshake else None
+    shown = html.render(replace(TALK, trace=replace(TALK.trace, hops=(replace(TALKED, handshake=deflated),))))
+    assert "A bar is a message" in shown
+    assert "Lengths are those on the wire" in shown
 
 
 def test_a_record_of_counts_alone_says_so() -> None:

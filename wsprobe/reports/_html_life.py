@@ -26,6 +26,7 @@ _ENDINGS_IN_WORDS = {
 _SIDES = (Sender.CLIENT, Sender.SERVER)
 _MESSAGES = {"text": "text", "binary": "binary"}
 _BEATS = ("ping", "pong")
+_NO_MESSAGES = (*_BEATS, "close")
 _LONGEST = 44
 _HIGHEST, _LABEL, _ABOVE = 24, 12, 7
 _APART = {True: 1.2, False: 2.6}
@@ -74,10 +75,12 @@ def _legend(hops: list[Observation]) -> Html:
 
 
 def _caution(hops: list[Observation]) -> str:
-    kept = [bool(_life.kept(hop)) for hop in hops if hop.frames and (hop.frames.client or hop.frames.server)]
+    kept = [_life.kept(hop) for hop in hops if hop.frames and (hop.frames.client or hop.frames.server)]
     words = "Each hop by its own clock, from its own beginning: times of different hops do not compare."
-    if any(kept):
+    if any(frame.opcode not in _NO_MESSAGES for frames in kept for frame in frames):
         words += " A bar is a message, higher the longer it is; a number is how many stand in one place."
+        if any("permessage-deflate" in hop.handshake.extensions for hop in hops if hop.handshake):
+            words += " Lengths are those on the wire, where permessage-deflate was agreed."
     if not all(kept):
         words += " Where frames are only counted, the record does not tell when each passed."
     return words
@@ -138,9 +141,11 @@ def _direction(hop: Observation, side: Sender, frames: list[Frame], top: int, sc
     """One direction, and how high it is drawn: what passed, until when, and how it ended."""
     said = _passed(hop, side, len(frames))
     words = [tag("text", line, x=x(0, scale), y=str(top + 16 + 15 * at)) for at, line in enumerate(said)]
-    messages = [frame for frame in frames if frame.opcode not in (*_BEATS, "close")]
-    beats = [frame for frame in frames if frame.opcode in _BEATS]
-    middle = top + 18 + 15 * len(words) + (_HIGHEST + _LABEL + _ABOVE - 3 if messages else 0)
+    messages = [frame for frame in frames if frame.opcode not in _NO_MESSAGES]
+    beats = _heaps([frame for frame in frames if frame.opcode in _BEATS], _APART[False], scale)
+    counted = [event for event in _life.only_counted(hop, frames) if event.sender is side] if frames else []
+    above = _HIGHEST + _LABEL if messages else 6 if counted else 0
+    middle = top + 18 + 15 * len(words) + (above + _ABOVE - 3 if above else 0)
     begin = hop.handshake.duration if hop.handshake and hop.handshake.duration is not None else 0.0
     last = getattr(hop.activity, side.value) if hop.activity else None
     closes = [close for close in hop.closes if _side(close) is side]
@@ -148,11 +153,11 @@ def _direction(hop: Observation, side: Sender, frames: list[Frame], top: int, sc
     parts = [_stroke(begin, end, middle, scale, "quiet")]
     if last is not None and last > begin:
         parts.append(_stroke(begin, last, middle, scale, "busy"))
-    parts += [_uncounted(event, middle, scale) for event in _life.only_counted(hop, frames) if event.sender is side]
+    parts += [_uncounted(event, middle, scale) for event in counted]
     parts += _bars(messages, middle - _ABOVE, scale)
-    parts += _beats(beats, middle + 10, scale)
+    parts += _beats(beats, middle + 10)
     parts += [_mark(close, middle, scale) for close in closes]
-    below = 32 if beats else 21
+    below = 21 + (11 if beats else 0) + (10 if any(len(heap.frames) > 2 for _, _, heap in beats) else 0)
     if closes:
         told = ", then ".join(dict.fromkeys(map(_told, closes)))
         parts.append(_label(told, end, middle + below, scale))
@@ -251,13 +256,17 @@ def _number(number: int, place: float, y: int) -> Html:
     return tag("text", str(number), x=f"{place:.2f}%", y=str(y), text_anchor="middle", class_="many")
 
 
-def _beats(frames: list[Frame], y: int, scale: float) -> list[Html]:
-    """Pings and pongs below the line."""
+def _beats(heaps: list[tuple[float, float, _Heap]], y: int) -> list[Html]:
+    """Pings and pongs below the line, and how many where they are more than two."""
     parts = []
-    for begin, end, heap in _heaps(frames, _APART[False], scale):
+    for begin, end, heap in heaps:
         use = Html(f'<use href="#m-{heap.kind if heap.kind in _BEATS else "both"}"/>')
         place = f"{(begin + end) / 2:.2f}%"
+        if end - begin > _APART[False]:  # a row of them that stand too close to be told apart
+            parts.append(tag("line", x1=f"{begin:.2f}%", x2=f"{end:.2f}%", y1=str(y), y2=str(y), class_="beat"))
         parts.append(tag("svg", tag("title", heap.words), use, x=place, y=str(y), overflow="visible", class_="beat"))
+        if len(heap.frames) > 2:
+            parts.append(_number(len(heap.frames), (begin + end) / 2, y + 15))
     return parts
 
 
