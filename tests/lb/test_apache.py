@@ -277,6 +277,15 @@ def test_the_rules_of_a_htaccess_are_those_of_a_directory(tmp_path: Path) -> Non
     ]
 
 
+def test_of_a_folder_all_files_are_included(tmp_path: Path) -> None:
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "sites" / "a.conf").write_text("ProxyPass / ws://x/\n")
+    (tmp_path / "sites" / "b.conf").write_text("RequestHeader unset Cookie\n")
+    (tmp_path / "httpd.conf").write_text("Include sites/\n")
+    found = apache.read(Files(tmp_path.resolve()).open(tmp_path / "httpd.conf"))
+    assert (found.problems, len(found.files)) == ((), 3)
+
+
 def test_an_include_loop_ends(tmp_path: Path) -> None:
     (tmp_path / "a.conf").write_text("Include b.conf\nProxyPass / ws://x/\n")
     (tmp_path / "b.conf").write_text("Include a.conf\nRequestHeader unset Cookie\n")

@@ -97,6 +97,12 @@ ProxyPass / ws://@U@/
 </VirtualHost>
 """
 _ANEW = "RewriteEngine On\nRewriteRule ^/n/(.*)/(.*) /n/$1-$2 [N]\nRewriteRule ^/n/(.*) ws://@U@/$1 [P]"
+_LATER = """\
+RewriteEngine On
+RewriteRule ^/r(.*) /n$1 [R]
+RewriteRule ^/n ws://@U@/n [P]
+RewriteRule /(.*) ws://@U@/$1 [P]
+"""
 _HOSTS = "RewriteEngine On\nRewriteRule ^/ws ws://@U@%{REQUEST_URI} [P]\nRewriteRule ^(/.*)$ ws://@U@$1 [P]"
 
 
@@ -109,6 +115,7 @@ _HOSTS = "RewriteEngine On\nRewriteRule ^/ws ws://@U@%{REQUEST_URI} [P]\nRewrite
         pytest.param(_MEMBERS, ("/ws",), id="a member outside of its balancer"),
         pytest.param(_RAW, ("/a?", "/a?b", "/a", "/a/?b", "/?b"), id="nocanon and no path"),
         pytest.param(_ANEW, ("/n/a/b/c", "/n/a"), id="rules that begin anew"),
+        pytest.param(_LATER, ("/r/s", "/n/x", "/z?q"), id="rules behind one with R"),
         pytest.param(_HOSTS, ("/ws/a", "/b?c"), id="a path right behind the host"),
     ],
 )

@@ -102,7 +102,7 @@ def _include(node: Node, source: Source, walk: _Walk, depth: int) -> Iterator[No
         what = f"{node.written} of a file that ${{{name}}} names"
         parsed.unread.append(Unknown(what=what, why="the variable is not defined in the config", place=node.place))
         return
-    for found in source.include(node.first, _base(walk)):
+    for found in source.include(_pattern(node.first, walk), _base(walk)):
         if isinstance(found, Problem):
             _not_included(node, found, parsed)
         elif found.path in walk.open:
@@ -112,6 +112,12 @@ def _include(node: Node, source: Source, walk: _Walk, depth: int) -> Iterator[No
         else:
             inner = replace(walk, open=(*walk.open, found.path))
             yield from _walk(nodes(found, parsed), found, inner, depth + 1)
+
+
+def _pattern(path: str, walk: _Walk) -> str:
+    """What is included: of a folder all that lies in it."""
+    found = (_base(walk) / path).resolve()
+    return f"{path.rstrip('/')}/*" if found.is_relative_to(walk.main.files.root) and found.is_dir() else path
 
 
 def _base(walk: _Walk) -> Path:

@@ -13,7 +13,9 @@ from wsprobe.lb._apache_rules import Cond, Rewriting, Rule
 from wsprobe.lb._apache_values import ARGS, PATH, all_of, join, variable
 from wsprobe.lb._numbers import natural
 from wsprobe.lb.expressions import (
+    All,
     Captured,
+    Cased,
     Cases,
     Condition,
     How,
@@ -228,6 +230,8 @@ def _done(rule: Rule, root: str | None, when: Condition) -> list[Step]:
         made.append(Assign(name="uri", value=again, when=when, place=place))
     elif rule.target != "-" and not rule.proxied:  # the route of a rule with [P] looks at the path as the rule found it
         path, query = target(Scope(rule, URI, root))
+        if rule.redirects:
+            path = _with_host(path)
         made.append(Assign(name="new args", value=query, when=when, place=place))
         made.append(Assign(name="uri", value=path, when=when, place=place))
         made.append(Assign(name="args", value=Of(Subject.VARIABLE, "new args"), when=when, place=place))
@@ -241,6 +245,26 @@ def _done(rule: Rule, root: str | None, when: Condition) -> list[Step]:
     if ends:
         made.append(Assign(name="end", value=Text(rule.key), when=when, place=place))
     return made
+
+
+_SECURE = Test(Of(Subject.SCHEME), How.EQUALS, ("https",))
+_PORT = Of(Subject.VARIABLE, "server port")
+
+
+def _with_host(path: Value) -> Value:
+    """What the rules behind one with [R] see: its path has become a URL of this server."""
+    usual = OneOf(
+        (
+            All((_SECURE, Test(_PORT, How.EQUALS, ("443",)))),
+            All((Not(_SECURE), Test(_PORT, How.EQUALS, ("80",)))),
+        )
+    )
+    port = Cases(((usual, Text("")),), Join((Text(":"), _PORT)))
+    host = Cased(Of(Subject.HOST))
+    slash = Cases(((Test(path, How.PREFIX, ("/",)), Text("")),), Text("/"))
+    made = Join((Of(Subject.SCHEME), Text("://"), host, port, slash, path))
+    absolute = Test(path, How.REGEX, (r"^[A-Za-z][A-Za-z0-9+.-]*://",))
+    return Cases(((absolute, path),), made)
 
 
 def _environment(rule: Rule, root: str | None, when: Condition) -> list[Step]:
