@@ -69,19 +69,23 @@ def _touches(edit: Edit, header: str) -> bool:
     return isinstance(edit.which, Like) and matches(edit.which.pattern, header, ignore_case=True) is not False
 
 
+_SURELY, _MAYBE = frozenset({"set", "if"}), frozenset({"if", "rewrite"})
+
+
 def asked_before(blocks: tuple[Scope | None, ...], values: Values) -> Asked:
     """The variables that the rewriting of these blocks asks for; it comes before the edits."""
     asked = Asked(values)
     for certain in (True, False):
         for scope in blocks:
             for each in scope.directives if scope else ():
-                asked.ask(_asked_by(each, certain=certain), certain=certain)
+                if names := _asked_by(each, certain=certain):
+                    asked.ask(names, certain=certain)
     return asked
 
 
 def _asked_by(each: Directive, *, certain: bool) -> set[str]:
     """The variables that a directive of the rewriting surely asks for, or all that it may ask for."""
-    if each.name not in ({"set", "if"} if certain else {"if", "rewrite"}):
+    if each.name not in (_SURELY if certain else _MAYBE):
         return set()
     inner = () if certain else each.block or ()
     return {name for one in (each, *inner) for arg in one.args for name in names_in(arg)}

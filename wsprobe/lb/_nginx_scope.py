@@ -66,7 +66,8 @@ class Scope:
 
     def setting(self, name: str) -> Directive | None:
         """The directive of that name that is in force."""
-        return next(iter(self.nearest(name)), None)
+        found = self.nearest(name)
+        return found[0] if found else None
 
     def flag(self, name: str, *, default: bool) -> bool:
         """Whether a switch is on."""

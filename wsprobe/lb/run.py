@@ -66,13 +66,14 @@ class Run:
     def __post_init__(self) -> None:
         # Space around a value is no part of it (RFC 9110, 5.5).
         parsed = tuple((name, value.strip(" \t")) for name, value in self.request.headers)
-        self.request = replace(self.request, headers=parsed)
+        if parsed != self.request.headers:
+            self.request = replace(self.request, headers=parsed)
         self.headers = self.headers or list(parsed)
         self.target = self.target or self.request.target
         self.method = self.method or self.request.method
 
-    def copy(self) -> "Run":
-        """The same request, to be tried on a route that may leave it to the next one."""
+    def copy(self, *, choosing: bool = True) -> "Run":
+        """The same request; `choosing` where it is tried on a route that may leave it to the next one."""
         return replace(
             self,
             headers=list(self.headers),
@@ -81,7 +82,7 @@ class Run:
             edits=list(self.edits),
             unknown=list(self.unknown),
             variables=dict(self.variables),
-            choosing=True,
+            choosing=choosing,
         )
 
     # What expressions ask: wsprobe.lb.expressions.View.

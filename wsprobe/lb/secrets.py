@@ -6,7 +6,7 @@ much.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import fields, is_dataclass
 from functools import cache
 
@@ -98,7 +98,7 @@ _KEYED: tuple[_Pattern, ...] = (
     (("jwt_verify",), r"\bjwt_verify\([^,]*,\s*(?P<values>[^)]+)\)"),
     (("hmac(",), r"\bhmac\([^,]*,\s*(?P<values>[^),]+)"),
     (("aes_gcm",), r"\baes_gcm_\w+\([^,]*,[^,]*,\s*(?P<values>[^),]+)"),
-    ((":",), r"(?<![\w:])[\w.@-]+:[\w. -]+:(?P<values>[0-9a-f]{32})\b"),  # htdigest
+    ((":",), r"(?<![\w.@:-])[\w.@-]++:[\w. -]++:(?P<values>[0-9a-f]{32})\b"),  # htdigest
     (("auth.users",), r"\b(?:basicauth|digestauth)\.users\s*=\s*(?P<values>[^\"'`\s]+)"),
     (("env",), rf"\benv\s+\w+=(?P<values>{_VALUE})"),
     (("'", '"'), r"[\"'](?:k|d|p|q|dp|dq|qi)\\?[\"']\s*:\s*\\?[\"'](?P<values>[A-Za-z0-9_=-]{6,})"),
@@ -149,16 +149,19 @@ _REFERS = lazy(r"\s*\w+\s+[\w-]+\s+(?:\"\"|\"?\$[a-z_]\w*\"?)\s*;?\s*")
 """A directive whose value is a variable, or nothing: what most lines about a credential look like."""
 
 _LEAVES = (Line, Timeout, Unknown, Limit)
-_SUSPECT = re.compile(
-    r"(?i:passw|pwd|passphrase|auth-pass|secret|token|key|auth|cookie|sess|credential|bearer|basic|ticket|jwt|signature"
-    r"|csrf|xsrf|hmac|saml|assertion|oidc|principal|client-?cert|user|otp|inline_?|setenv|\benv\s|secure_link|define|jwt_|hmac|:[0-9a-f]{32})|PASS|eyJ|@|\$2|\$apr1"
-    r"|\$[156y]\$|\{S?SHA|JDJ|[\"'](?:k|d|p|q|dp|dq|qi)\\?[\"']|\?\S+="
+_SUSPECT = tuple(
+    "passw pwd passphrase auth-pass secret token key auth cookie sess credential bearer basic ticket jwt signature "  # noqa: SIM905  they read as words
+    "csrf xsrf hmac saml assertion oidc principal clientcert client-cert user otp inline setenv "
+    "secure_link define @ eyj jdj $apr1 $1$ $2 $5$ $6$ $y$ {sha {ssha".split()
 )
+_SUSPECT_SHAPE = lazy(r"(?i:\benv\s|:[0-9a-f]{32})|PASS|[\"'](?:k|d|p|q|dp|dq|qi)\\?[\"']|\?[^\s?=]++=")
 """What a line must have for a search to be worth its time; is_secret_name has the same words."""
 
 
 def _may_hold(line: str) -> bool:
-    return bool(_SUSPECT.search(line)) and not _REFERS.fullmatch(line)
+    lowered = line.lower()
+    suspect = any(word in lowered for word in _SUSPECT) or _SUSPECT_SHAPE.search(line)
+    return bool(suspect) and not _REFERS.fullmatch(line)
 
 
 @cache
@@ -205,11 +208,13 @@ def of_model(config: Config) -> Iterator[str]:
     waiting: list[object] = [config]
     while waiting:
         part = waiting.pop()
+        if id(part) in seen:  # routes share most of what they are made of
+            continue
+        seen.add(id(part))
         kind: type = type(part)
         if isinstance(part, tuple):
             waiting += part
-        elif (names := _names(kind)) and id(part) not in seen:
-            seen.add(id(part))
+        elif names := _names(kind):
             if kind in (Edit, Test):
                 yield from _literals(part)
             waiting += [getattr(part, name) for name in names]
@@ -266,9 +271,10 @@ def _in_words(line: str, *, prose: bool) -> Iterator[Span]:
     if any(word in line.lower() for word in _HIDDEN_NAMES):
         for match in _matches(_LITERAL_OF, line):
             yield from _told(line, match, "credentials")
+    end = 0
     for match in _matches(_SIGNED, line):
-        if not prose or not is_prose(match["values"]):
-            yield from _signed(line, match)
+        if match.start() >= end and not (prose and is_prose(match["values"])):
+            end = yield from _signed(line, match)
 
 
 def _told(line: str, match: re.Match[str], name: str) -> Iterator[Span]:
@@ -293,18 +299,18 @@ def _inside(line: str, start: int, end: int, name: str) -> Iterator[Span]:
     yield Span(start, end, name)
 
 
-def _signed(line: str, match: re.Match[str]) -> Iterator[Span]:
-    """`name: value`, `name = value`: in YAML the rest of the line, elsewhere one word."""
+def _signed(line: str, match: re.Match[str]) -> Generator[Span, None, int]:
+    """`name: value`, `name = value`: in YAML the rest of the line, elsewhere one word. Returns where that ends."""
     name, start = match["name"], match.start("values")
     last = name.rpartition(".")[2].lower()
     dashed = last.startswith("x-")
     if _compiled(_FILES).search(last) or (dashed and (not is_secret_name(last) or last.startswith(_FORWARDED))):
-        return
+        return start
     if line[start] == "[":
         for word in _compiled(r"[\"']([^\"']+)[\"']").finditer(line, start, line.find("]", start) % (len(line) + 1)):
             yield from _inside(line, *word.span(1), name)
     if line[start] in "{[&*|>" and not line.startswith("{SHA", start):
-        return
+        return start
     if line[start] in "\"'`" or match["quote"] or match["sign"] == "=":
         found = _compiled(_VALUE).match(line, start)
         end = found.end() if found else start
@@ -313,8 +319,9 @@ def _signed(line: str, match: re.Match[str]) -> Iterator[Span]:
     else:
         end = _until(r"\s#|[,}](?:\s|$)|[\"'`]", line, start)
     if last.startswith("inline") and re.search(r"\s|^[\"']*\{", line[start:end].strip()):
-        return  # a script, a page, or keys, of which the secret parts have names
+        return end  # a script, a page, or keys, of which the secret parts have names
     yield from _inside(line, start, end, name)
+    return end
 
 
 def _until(pattern: str, line: str, start: int) -> int:

@@ -76,7 +76,7 @@ class Passage:
         """What becomes of it on this route, if every authentication lets it pass."""
         if self.entered is None:
             return self.carried(self.request)
-        run = replace(self.entered.copy(), choosing=False)
+        run = self.entered.copy(choosing=False)
         return finish(run, self.config, self._around, opened(self.route))
 
     def carried(self, request: Request) -> Prediction:
@@ -146,10 +146,10 @@ class Passage:
         """All steps that it passes."""
         return tuple(steps_of(self.listener, self.route))
 
-    @property
-    def edits(self) -> Iterator[Edit]:
+    @cached_property
+    def edits(self) -> tuple[Edit, ...]:
         """The edits of the request that the config has for this route."""
-        return (step for step in self.steps if isinstance(step, Edit))
+        return tuple([step for step in self.steps if isinstance(step, Edit)])
 
     @property
     def referred(self) -> Iterator[str]:
@@ -160,10 +160,10 @@ class Passage:
                 if isinstance(value, Of) and value.subject is Subject.HEADER:
                     yield value.name
 
-    @property
-    def gates(self) -> Iterator[Gate]:
+    @cached_property
+    def gates(self) -> tuple[Gate, ...]:
         """The authentications on the way, without those that are for other requests."""
-        return (step for step in self.steps if isinstance(step, Gate) and not self.spares(step))
+        return tuple([step for step in self.steps if isinstance(step, Gate) and not self.spares(step)])
 
     def spares(self, step: Step) -> bool:
         """Whether the condition of a step says that it is for other requests than the upgrade."""
@@ -176,8 +176,7 @@ class Passage:
         """The upgrade at the end of the route; None where it does not come so far."""
         if self.entered is None:
             return None
-        run = self.entered.copy()
-        run.choosing = False
+        run = self.entered.copy(choosing=False)
         run.take(opened(self.route))
         return run
 
