@@ -95,6 +95,7 @@ class Flattened:
     def run(self, routes: Iterable[Tree], way: Way, context: Context) -> bool:
         """Takes a way through a list of routes, which it lengthens; whether it always ends there."""
         taken: dict[str, list[Condition]] = {}
+        ended = False
         for route in routes:
             condition = matches_any(route.trees("match"), context.scope)
             group = route.text("group")
@@ -104,9 +105,12 @@ class Flattened:
                 flag = context.report.name("group")
                 condition = both(condition, *map(Not, taken.setdefault(group, [])))
                 taken[group].append(_is_set(flag))
-            if self._route(route, condition, way, context, flag):
-                return True
-        return False
+            if not ended:
+                ended = self._route(route, condition, way, context, flag)
+            elif condition != ALWAYS:
+                # Nothing comes here any more: a route with a matcher of its own was meant to be taken.
+                self._route(route, condition, way.copy(), context, flag)
+        return ended
 
     def _route(self, route: Tree, condition: Condition, way: Way, context: Context, flag: str | None = None) -> bool:
         """One route of a list; what it leaves of a request that goes on is put on the way.

@@ -1,8 +1,8 @@
 """Another route takes the requests of the route that is meant for WebSockets.
 
 Who comes first wins by other rules in each proxy: the order of lines in Apache, Envoy and HAProxy, the length of the
-prefix in nginx unless a regular expression matches, the length of the rule in Traefik. The route below is right and
-never asked.
+prefix in nginx unless a regular expression matches, the length of the rule in Traefik, in Caddy the order of its
+directives, and in a `route` block that of the lines. The route below is right and never asked.
 
 Bad (apache):
     <VirtualHost *:80>
