@@ -15,6 +15,9 @@ from tests.tracing import Document, Ran, refused, run, trace
 from wsprobe.groups import exact, needed, unseen
 
 
+QUICK = ("--controls", "never", "--rate", "200")
+
+
 def serving(node: str, *, well: Callable[[int], bool]) -> Callable[[Exchange], None]:
     """A node that names itself; `well` says for each of its connections whether it stays open."""
     numbers = iter(range(1000))
@@ -50,7 +53,7 @@ def test_failures_that_gather_at_one_address_are_told_and_how_surely(tmp_path: P
         Backend(serving("c", well=lambda _: True)) as three,
     ):
         pods = listed(tmp_path, one.port, two.port, three.port)
-        ran = trace("ws://app.example.test/ws", "--addresses", pods, "--repeat", "6", "--controls", "never", hold=0.05)
+        ran = trace("ws://app.example.test/ws", "--addresses", pods, "--repeat", "6", *QUICK, hold=0.05)
         assert [len(each.requests) for each in (one, two, three)] == [6, 6, 6]
         assert {request.get("host") for request in two.requests} == {"app.example.test"}
     worst = summary(ran)["groups"][0]
@@ -77,8 +80,7 @@ def test_failures_that_are_spread_gather_nowhere(tmp_path: Path) -> None:
             listed(tmp_path, one.port, two.port),
             "--repeat",
             "6",
-            "--controls",
-            "never",
+            *QUICK,
             hold=0.05,
         )
     assert "no group differs by more than chance would make it: 6 of 12 failed" in said(ran)
@@ -99,7 +101,7 @@ def test_nodes_behind_one_address_are_told_by_the_header_that_names_them() -> No
         serving(f"pod-{turn}", well=lambda _: turn == 0)(exchange)
 
     with Backend(balanced) as app:
-        ran = trace(f"ws://127.0.0.1:{app.port}/ws", "--repeat", "12", "--controls", "never", hold=0.05)
+        ran = trace(f"ws://127.0.0.1:{app.port}/ws", "--repeat", "12", *QUICK, hold=0.05)
     assert "failures surely gather at header x-served-by pod-1: 6 of 6 failed there, 0 of 6 elsewhere" in said(ran)
 
 
@@ -192,3 +194,57 @@ def test_how_many_tries_meet_one_bad_node(nodes: int, tries: int) -> None:
 def test_what_failure_rate_would_not_have_shown() -> None:
     assert unseen(20) == pytest.approx(0.139, abs=1e-3)
     assert unseen(1) == pytest.approx(0.95)
+
+
+def test_where_none_failed_failures_do_not_gather(tmp_path: Path) -> None:
+    with (
+        Backend(serving("a", well=lambda _: True)) as one,
+        Backend(serving("b", well=lambda _: False)) as two,
+    ):
+        pods = listed(tmp_path, one.port, two.port)
+        ran = trace("ws://app.example.test/ws", "--addresses", pods, "--repeat", "8", *QUICK, hold=0.02)
+    assert f"failures surely gather at address 127.0.0.1:{two.port}: 8 of 8 failed there" in said(ran)
+    assert f"127.0.0.1:{one.port}" not in said(ran)
+
+
+def test_one_good_node_of_many_is_spared(tmp_path: Path) -> None:
+    with (
+        Backend(serving("a", well=lambda _: True)) as one,
+        Backend(serving("b", well=lambda number: number % 4 == 0)) as two,
+        Backend(serving("c", well=lambda number: number % 4 == 1)) as three,
+    ):
+        pods = listed(tmp_path, one.port, two.port, three.port)
+        ran = trace("ws://app.example.test/ws", "--addresses", pods, "--repeat", "8", *QUICK, hold=0.02)
+    assert f"failures surely spare address 127.0.0.1:{one.port}: 0 of 8 failed there, 12 of 16 elsewhere" in said(ran)
+    assert "gather" not in said(ran)
+
+
+def test_several_bad_nodes_are_told_together_and_one_that_takes_no_connection_is_a_node(tmp_path: Path) -> None:
+    with (
+        Backend(backend.stay_open) as one,
+        Backend(backend.stay_open) as two,
+        Backend(serving("c", well=lambda _: False)) as three,
+        backend.nobody() as four,
+    ):
+        pods = listed(tmp_path, one.port, two.port, three.port, four)
+        ran = trace("ws://app.example.test/ws", "--addresses", pods, "--repeat", "4", *QUICK, hold=0.02)
+    together = " and ".join(sorted((f"127.0.0.1:{three.port}", f"127.0.0.1:{four}")))
+    assert f"failures surely gather at address {together}: 8 of 8 failed there, 0 of 8 elsewhere" in said(ran)
+    assert "4 nodes seen, by address" in said(ran)
+
+
+def test_a_header_of_refusals_may_name_who_refused() -> None:
+    numbers = iter(range(1000))
+
+    def answer(exchange: Exchange) -> None:
+        if next(numbers) % 2:
+            exchange.send(b"HTTP/1.1 502 Bad Gateway\r\nServer: edge\r\nContent-Length: 0\r\n\r\n")
+        else:
+            exchange.send(backend.switching(exchange.request).replace(b"\r\n\r\n", b"\r\nServer: app\r\n\r\n"))
+            for _ in exchange.frames():
+                pass
+
+    with Backend(answer) as app:
+        ran = trace(f"ws://127.0.0.1:{app.port}/ws", "--repeat", "16", *QUICK, hold=0.02)
+    assert "gather at header server edge: 8 of 8 failed there" in said(ran)
+    assert "it may say who refused rather than at which node" in said(ran)

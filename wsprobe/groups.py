@@ -11,6 +11,7 @@ from math import ceil, comb, log
 
 from wsprobe.heads import values
 from wsprobe.model import Group, Observation
+from wsprobe.path import SWITCHING, code_of
 
 NODE_HEADERS = (
     "via",
@@ -92,17 +93,64 @@ def exact(failed: int, total: int, failed_others: int, others: int) -> float:
 def told(tried: Sequence[Tried], found: Sequence[Group]) -> Iterator[str]:
     """What the groups say, in words: where failures gather, how many nodes were seen, and what was not enough."""
     failed = sum(not one.well for one in tried)
-    for group in found:
-        if group.chance <= _HINT and failed:
-            sure = "surely" if group.chance <= _SURE else "perhaps"
-            yield (
-                f"failures {sure} gather at {group.by} {group.name}: {group.failed} of {group.connections} failed "
-                f"there, {group.failed_elsewhere} of {group.elsewhere} elsewhere; chance makes such a difference in "
-                f"{_one_in(group.chance)} cases (exact test, corrected for {len(found)} groups)"
-            )
-    if failed and found and not any(group.chance <= _HINT for group in found):
+    differ = [group for group in found if group.chance <= _HINT and failed]
+    gather = [group for group in differ if _worse(group)]
+    spared = [group for group in differ if not _worse(group) and group.by not in {one.by for one in gather}]
+    together = [] if differ else list(_together(found, len(tried)))
+    for group in gather:
+        yield f"{_said('gather at', group, f'{len(found)} groups')}{_of_answers(group, tried)}"
+    yield from (_said("spare", group, f"{len(found)} groups") for group in spared)
+    yield from together
+    if failed and found and not differ and not together:
         yield f"no group differs by more than chance would make it: {failed} of {len(tried)} failed"
     yield from _nodes(tried)
+
+
+def _worse(group: Group) -> bool:
+    return group.failed * group.elsewhere > group.failed_elsewhere * group.connections
+
+
+def _said(how: str, group: Group, compared: str) -> str:
+    sure = "surely" if group.chance <= _SURE else "perhaps"
+    return (
+        f"failures {sure} {how} {group.by} {group.name}: {group.failed} of {group.connections} failed there, "
+        f"{group.failed_elsewhere} of {group.elsewhere} elsewhere; chance makes such a difference in "
+        f"{_one_in(group.chance)} cases (exact test, corrected for {compared})"
+    )
+
+
+def _of_answers(group: Group, tried: Sequence[Tried]) -> str:
+    """A refusal names who made it: then the header may be an effect, and no node that fails."""
+    failed = [one.hop for one in tried if not one.well and _KEYS[group.by](one.hop) == group.name]
+    refused = group.by.startswith("header") and all(hop.response and code_of(hop) != SWITCHING for hop in failed)
+    return "; those answers are refusals, and it may say who refused rather than at which node" if refused else ""
+
+
+def _together(found: Sequence[Group], total: int) -> Iterator[str]:
+    """Several bad nodes, none of which stands out alone: those that are worse than the whole against all others.
+
+    They are chosen by their results, so it is corrected for all ways in which the groups can be parted in two.
+    """
+    kinds = {group.by for group in found}
+    for by in sorted(kinds):
+        members = [group for group in found if group.by == by]
+        bad = [group for group in members if _worse(group)]
+        if len(bad) < 2 or len(bad) == len(members):
+            continue
+        failed, tries = sum(group.failed for group in bad), sum(group.connections for group in bad)
+        others = bad[0].failed + bad[0].failed_elsewhere - failed
+        ways = (2 ** (len(members) - 1) - 1) * len(kinds)
+        one = Group(
+            by=by,
+            name=" and ".join(group.name for group in bad),
+            failed=failed,
+            connections=tries,
+            failed_elsewhere=others,
+            elsewhere=total - tries,
+            chance=min(1.0, exact(failed, tries, others, total - tries) * ways),
+        )
+        if one.chance <= _HINT:
+            yield _said("gather at", one, f"{ways} ways to part the groups")
 
 
 def _one_in(chance: float) -> str:
@@ -149,7 +197,10 @@ def unseen(tries: int) -> float:
 
 
 def _address(hop: Observation) -> str:
-    return (hop.peers.server or "") if hop.peers else ""
+    """Where it connected to, or the one address at which nobody took the connection."""
+    if hop.peers and hop.peers.server:
+        return hop.peers.server
+    return hop.addresses[0] if hop.failure and len(hop.addresses) == 1 else ""
 
 
 def _certificate(hop: Observation) -> str:
