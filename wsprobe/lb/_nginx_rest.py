@@ -167,7 +167,8 @@ class Rest:
 
     def input_edits(self) -> Iterator[Step]:
         """What headers-more does to the headers of the client."""
-        yield from input_edits(self.scope, self.server.around(self.scope), self._asked_before())
+        if self.scope.nearest(*INPUT):
+            yield from input_edits(self.scope, self.server.around(self.scope), self._asked_before())
 
     def _asked_before(self) -> Asked:
         return asked_before((self.server.scope, self.scope, self.scope.parent), self.server.values)
