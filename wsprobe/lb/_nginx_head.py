@@ -113,8 +113,8 @@ def dropped(scope: Scope) -> Iterator[Edit]:
         yield Edit(op=Op.REMOVE, which=Like(_taken(scope)), place=place)
 
 
-def never_replaced(scope: Scope, name: str) -> bool:
-    """Whether a header of the client stays beside one of that name that is set: nginx does not find it."""
+def hardly_found(scope: Scope, name: str) -> bool:
+    """Whether nginx finds a header of the client by this name, to replace it, only by chance: its hash is another."""
     return not scope.flag("ignore_invalid_headers", default=True) and bool(re.search(_taken(scope), name))
 
 

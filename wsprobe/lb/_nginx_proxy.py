@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from wsprobe.frozen import dataclass
 from wsprobe.lb._nginx_grammar import Directive
-from wsprobe.lb._nginx_head import never_replaced
+from wsprobe.lb._nginx_head import hardly_found
 from wsprobe.lb._nginx_rewrite import LEFT, resent, said
 from wsprobe.lb._nginx_scope import Scope
 from wsprobe.lb._nginx_values import TEXT_EMPTY, Around, Values, after
@@ -150,13 +150,9 @@ class Passing:
                 continue
             name = each.arg(0)
             value = self.values.value(each.arg(1), around)
-            if never_replaced(self.scope, name):
-                ahead = Edit(
-                    op=Op.ADD, which=Named((name,)), value=value, drop_empty=True, place=each.place, ahead=True
-                )
-                found.insert(0, ahead)
-                continue
             op = Op.ADD if name.lower() in names else Op.SET
+            if op is Op.SET and hardly_found(self.scope, name):
+                value = _unless_sent(name, value)
             names.add(name.lower())
             found.append(Edit(op=op, which=Named((name,)), value=value, drop_empty=True, place=each.place))
         return found
@@ -266,6 +262,13 @@ class Passing:
             when: Condition = Not(said(LEFT)) if self.rewrites else ALWAYS
             value = Join((Text(to.uri), resent(rest), after("?", Of(Subject.QUERY))))
             yield Retarget(value=value, when=when, place=self.directive.place)
+
+
+def _unless_sent(name: str, value: Value) -> Value:
+    """The value of a header that is set; unknown where the client sends one of that name."""
+    sent = Test(Of(Subject.HEADER, name, original=True), How.EXISTS)
+    why = f"whether the client's {name} stays beside the one that is set depends on all the names that are set"
+    return Cases(((sent, Undecided(name, why)),), value)
 
 
 def _names(edit: Edit) -> tuple[str, ...]:

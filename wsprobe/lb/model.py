@@ -86,8 +86,7 @@ class Edit:
 
     `drop_empty` says that an empty value means removal (nginx, Traefik), and that empty members are left out where
     lines are joined or appended to (Envoy), `to_first` that APPEND joins to the first line and not to the last.
-    `effective` is False for an edit of the response that the proxy ignores on a 101. `ahead` says that
-    ADD puts its line before those that are there.
+    `effective` is False for an edit of the response that the proxy ignores on a 101.
     """
 
     op: Op
@@ -103,7 +102,6 @@ class Edit:
     when: Condition = ALWAYS
     place: Line | None = None
     effective: bool = True
-    ahead: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -357,8 +357,7 @@ class Run:
             case Op.SET:
                 after = [] if value is None or (edit.drop_empty and not value) else [value]
             case Op.ADD:
-                added = [] if value is None or (edit.drop_empty and not value) else [value]
-                after = [*added, *before] if edit.ahead else [*before, *added]
+                after = before if value is None or (edit.drop_empty and not value) else [*before, value]
             case Op.DEFAULT:
                 after = before or ([] if value is None else [value])
             case Op.APPEND if value is not None:
