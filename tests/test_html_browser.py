@@ -1,4 +1,4 @@
-"""The HTML report as a real browser shows it."""
+"""The HTML report as a real browser shows it, and the HAR as its DevTools import it."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -11,10 +11,10 @@ import pytest
 
 from tests.browser import Browser, executable
 from tests.reports.pages import CONFIGURED, EXPLAINED, LONG_LIFE, TALK, wide
-from tests.reports.samples import INCIDENT, ONE_BY_ONE, SEVERAL
+from tests.reports.samples import CLIENT_ONLY, INCIDENT, ONE_BY_ONE, SEVERAL
 from tests.test_reports import poisoned
 from tests.tracing import run
-from wsprobe.reports import html
+from wsprobe.reports import har, html
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +206,35 @@ def test_on_paper_everything_is_unfolded(show: Show) -> None:
     assert browser.run("document.querySelectorAll('details:not([open])').length") == before
     browser.media(media="print")
     assert browser.run("document.querySelector('form').getClientRects().length") == 0
+
+
+# What DevTools make of a HAR: their own importer, in the page that the Network panel is part of.
+IMPORTED = """
+(async () => {
+  const { HARFormat, Importer } = await import("devtools://devtools/bundled/models/har/har.js");
+  const log = new HARFormat.HARRoot(HAR).log;
+  return Importer.Importer.requestsFromHARLog(log).map(request => [request.url(), request.frames()]);
+})()
+"""
+
+
+def test_the_devtools_of_chromium_import_the_frames_of_a_har(browser: Browser) -> None:
+    browser.call("Page.navigate", url="devtools://devtools/bundled/devtools_app.html")
+    if browser.run("location.protocol") != "devtools:":
+        pytest.skip("this Chromium brings no DevTools along")
+    ((url, frames),) = browser.run(IMPORTED.replace("HAR)", f"{har.render(CLIENT_ONLY)})", 1))
+    assert url == "wss://staging.example.com/ws?room=7"
+    assert [(one["type"], one["opCode"], one["text"]) for one in frames[:4]] == [
+        ("send", 1, "[48 octets, not recorded]"),
+        ("receive", 1, "[210 octets, not recorded]"),
+        ("receive", 1, "[300 octets, not recorded]"),
+        ("receive", 9, ""),
+    ]
+    assert [(one["type"], one["opCode"], one["text"]) for one in frames[-2:]] == [
+        ("receive", 8, "1011"),
+        ("send", 8, "1011"),
+    ]
+    assert len(frames) == 10
 
 
 def test_the_demo_as_a_page(browser: Browser, tmp_path: Path) -> None:

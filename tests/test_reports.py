@@ -26,6 +26,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from tests.reports.pages import TALK
 from tests.reports.samples import HEALTHY, INCIDENT, ONE_BY_ONE, SEVERAL
 from wsprobe.cli import main
 from wsprobe.codec import decode, encode, encode_line
@@ -314,6 +315,17 @@ def test_a_long_report_drops_frames_then_hops_and_points_to_the_attachment() -> 
         assert text.rstrip().endswith("</sub>")
         assert text.count("```mermaid") == 2
         assert "`Authorization` |" in text
+
+
+def test_frames_one_by_one_are_the_first_that_a_long_report_drops() -> None:
+    whole = markdown.render(TALK)
+    assert "text, 48 octets, at 60 ms" in whole
+    assert whole.count("| 1.000 to 1.540 s | server | 28 binary | 303688 |") == 2
+    short = markdown.render(TALK, room=len(whole) - 1)
+    assert "text, 48 octets" not in short
+    assert "28 binary" not in short
+    assert "3 text, 9958 binary, 4 ping" in short
+    assert "Left out to fit: the frames of each hop." in short
 
 
 @pytest.mark.parametrize("width", [60, 76, 200])
