@@ -430,6 +430,12 @@ def test_an_answer_without_end_leaves_open_whether_it_was_posted(
     assert (ran.status, "whether it was posted is not known" in ran.err) == (1, True)
 
 
+def test_the_folder_of_a_report_is_taken_for_it(report: Path) -> None:
+    ran = attach(report.parent, "http://127.0.0.1:1/octo-org/chat/issues/5")
+    assert f"The report is kept in {report}." in ran.err
+    assert run("report", str(report.parent), "--format", "json").out == report.read_text()
+
+
 def test_a_comparison_is_attached_and_updated_in_place(github: GitHubTracker, tmp_path: Path) -> None:
     compared = tmp_path / "diff.json"
     run("diff", *[str(written(tmp_path, samples.INCIDENT))] * 2, "-o", str(compared))

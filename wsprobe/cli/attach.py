@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from wsprobe.cli import UsageError, issues, one_line, output
-from wsprobe.cli.report import read_result
+from wsprobe.cli.report import located, read_result
 from wsprobe.cli.writing import save, say
 from wsprobe.comparison import Comparison
 from wsprobe.model import Report, Reports, Trace
@@ -40,7 +40,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """What can be given."""
     parser.epilog = _STATUS
     add = parser.add_argument
-    add("report", metavar="REPORT", help="a saved report, trace or comparison; - is stdin")
+    add("report", metavar="REPORT", help="a saved report or its folder, a trace or a comparison; - is stdin")
     add("target", metavar="TARGET", help=issues.FORMS)
     add("--post", action="store_true", help="post it; without, what would be posted is printed and nothing is sent")
     add("--new", action="store_true", help="open an issue in the project TARGET; needs --title")
@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     """Prints or posts; exit status 1 where it could not be posted."""
     target = issues.parse(options.target, platform=options.platform, api=options.api, new=options.new)
     _check(options)
-    path = _PIPE if options.report == "-" else Path(options.report)
+    path = _PIPE if options.report == "-" else located(Path(options.report))
     result = read_result(path)
     if isinstance(result, Trace):
         from wsprobe.diagnose import diagnose

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsprobe.cli import UsageError
-from wsprobe.cli.report import read
+from wsprobe.cli.report import located, read
 from wsprobe.cli.writing import check_file, save_all, say, screen
 from wsprobe.model import Report, Reports, Trace
 from wsprobe.reports import comparison as reports
@@ -17,7 +17,6 @@ _STATUS = (
     "Exit status: 0 fixed as far as seen, or nothing wrong on either side; 1 still there, new, worse, fixed in part, "
     "or not shown to be fixed; 2 cannot be compared, or wrong usage or unreadable input."
 )
-_IN_A_FOLDER = "report.json"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _side(path: Path) -> tuple[Report, ...]:
     """The reports of one side; a trace is judged now."""
-    document = read(path / _IN_A_FOLDER if path.is_dir() else path)
+    document = read(located(path))
     if isinstance(document, Trace):
         from wsprobe.diagnose import diagnose
 

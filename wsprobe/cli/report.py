@@ -15,19 +15,27 @@ MAX_FILE = 64 * 1024 * 1024
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What can be given."""
-    parser.add_argument("file", metavar="FILE", type=Path, help="a saved report, or a saved trace to be judged now")
+    parser.add_argument(
+        "file", metavar="FILE", type=Path, help="a saved report or its folder, or a saved trace to be judged now"
+    )
     output.arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Renders the file; the exit status is that of the command that made it."""
     output.check(options)
-    document = read(options.file)
+    document = read(located(options.file))
     if isinstance(document, Trace):
         from wsprobe.diagnose import diagnose
 
         document = diagnose(document)
     return output.write(document, options)
+
+
+def located(path: Path) -> Path:
+    """The file of a report that was named, or of which the folder was."""
+    inside = path / "report.json"
+    return inside if inside.is_file() else path
 
 
 def read(path: Path) -> Report | Reports | Trace:
