@@ -14,7 +14,6 @@ from tests.backend import Backend, Exchange
 from tests.tracing import Document, Ran, refused, run, trace
 from wsprobe.groups import exact, needed, unseen
 
-
 QUICK = ("--controls", "never", "--rate", "200")
 
 
@@ -155,8 +154,7 @@ def test_every_format_tells_the_nodes(form: str, tmp_path: Path) -> None:
             "5",
             "--hold",
             "0.05",
-            "--controls",
-            "never",
+            *QUICK,
             "--format",
             form,
         )
@@ -221,8 +219,8 @@ def test_one_good_node_of_many_is_spared(tmp_path: Path) -> None:
 
 def test_several_bad_nodes_are_told_together_and_one_that_takes_no_connection_is_a_node(tmp_path: Path) -> None:
     with (
-        Backend(backend.stay_open) as one,
-        Backend(backend.stay_open) as two,
+        Backend(serving("a", well=lambda _: True)) as one,
+        Backend(serving("b", well=lambda _: True)) as two,
         Backend(serving("c", well=lambda _: False)) as three,
         backend.nobody() as four,
     ):
