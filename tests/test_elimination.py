@@ -1,5 +1,7 @@
 """What controls rule out: ends that credentials are not to blame for, and what works with one thing changed."""
 
+import re
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -260,3 +262,23 @@ def test_a_server_that_asks_for_a_pause_at_once_is_asked_nothing_more() -> None:
         assert len(app.requests) == 1
     assert "it answered the first request with 429" in controls(ran)["no more controls"]
     assert controls(ran)["Authorization weighed on upgrades, 0 requests"].endswith("the server asks for a pause")
+
+
+def test_a_broken_ticket_is_a_ticket_that_was_broken(tmp_path: Path) -> None:
+    script = tmp_path / "ticket.py"
+    script.write_text("import secrets\nprint('ticket-' + secrets.token_hex(8))\n")
+    with Backend(INCIDENT) as app, Backend(alike(FAILS)) as inner:
+        url, bypass = (f"ws://127.0.0.1:{served.port}/ws?ticket={{ticket}}" for served in (app, inner))
+        command = f"{sys.executable} {script}"
+        trace(url, "--controls", "auth", "--ticket-cmd", command, "--bypass", bypass.replace("ws:", "http:"))
+        upgrades = [request for request in (*app.requests, *inner.requests) if is_upgrade(request)]
+    sent = [request.start_line.partition("ticket=")[2].split(" ")[0] for request in upgrades if "?" in str(request)]
+    assert len(sent) == len(set(sent)) == 5
+    assert all(re.fullmatch(r"ticket-[0-9a-fAB]{16}", ticket) for ticket in sent), sent
+
+
+def test_a_ticket_that_is_good_once_wants_a_command() -> None:
+    taken = iter([FAILS])
+    with Backend(answering(lambda _: next(taken, backend.plain("403 Forbidden")), status)) as app:
+        ran = traced(app)
+    assert "--ticket-cmd" in controls(ran)["no more controls"]

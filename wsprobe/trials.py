@@ -110,7 +110,8 @@ def _stopped_by(one: Trial, main: Observation, *, alarming: bool) -> str | None:
 
 _CHANGED = {
     "first": "the same upgrade came to another result at its second try ({now}; at first {first}): a server that has "
-    "to warm up or takes one connection only looks like that, and so does a fault that comes and goes",
+    "to warm up or takes one connection only looks like that, and so do a ticket that is good once (--ticket-cmd) and "
+    "a fault that comes and goes",
     "later": "at its last try the same upgrade came to another result ({now}; at first {first}): a fault that comes "
     "and goes looks like that, and what was compared before is no evidence",
     "banned": "after the tries without good credentials the same upgrade came to another result ({now}; at first "

@@ -90,9 +90,10 @@ class Run:
             ask = next_ask(trace, self.may)
             if ask is None:
                 break
-            attempt = attempt_for(ask, self.attempt, main, number)
-            await self._turn(attempt)
             try:
+                ticket = await self._ticket()
+                attempt = _with(ticket, attempt_for(ask, _with(ticket, self.attempt), main, number))
+                await self._turn(attempt)
                 seen = redact(await self._tried(ask, attempt), gather.fingerprint_key())
             except UsageError as error:  # a ticket that could not be had; what was seen before is kept
                 self.stopped = str(error)
@@ -107,10 +108,12 @@ class Run:
 
     async def _tried(self, ask: Ask, attempt: "Attempt") -> "Unredacted":
         if not ask.http2:
-            return await self._probed(attempt)
+            from wsprobe.net.probe import probe
+
+            return await probe(attempt)
         from wsprobe.net.http2 import ask_http2
 
-        return await ask_http2(await self._ready(attempt))
+        return await ask_http2(attempt)
 
     async def _probed(self, attempt: "Attempt") -> "Unredacted":
         from wsprobe.net.probe import probe
@@ -118,15 +121,16 @@ class Run:
         return await probe(await self._ready(attempt))
 
     async def _ready(self, attempt: "Attempt") -> "Attempt":
-        """The attempt with a ticket of its own, where the user has such; UsageError where none can be had."""
-        if self.options.ticket_cmd is None:
-            return attempt
-        from wsprobe.net.attempt import ticketed
+        return _with(await self._ticket(), attempt)
 
+    async def _ticket(self) -> str | None:
+        """A ticket of its own for one connection, where the user has such; UsageError where none can be had."""
+        if self.options.ticket_cmd is None:
+            return None
         ticket = (await asyncio.to_thread(printed, self.options.ticket_cmd, "--ticket-cmd")).strip()
         if not ticket.isprintable() or not ticket.isascii() or not ticket:
             raise UsageError("--ticket-cmd: what the command printed is no ticket: one line of ASCII")
-        return ticketed(attempt, ticket)
+        return ticket
 
     async def _turn(self, attempt: "Attempt") -> None:
         """Waits until the next connection may start."""
@@ -245,6 +249,14 @@ class Run:
 
 async def _all(tasks: Iterable["asyncio.Task[None]"]) -> None:
     await asyncio.wait(tasks)
+
+
+def _with(ticket: str | None, attempt: "Attempt") -> "Attempt":
+    if ticket is None:
+        return attempt
+    from wsprobe.net.attempt import ticketed
+
+    return ticketed(attempt, ticket)
 
 
 def _redirection(attempt: "Attempt", answered: "Observation", onward: "Attempt") -> Control:

@@ -38,6 +38,8 @@ _WHY = {
     502: "Read the log of the proxy that answered: usually it got no usable answer from its upstream.",
     503: "Read the log of the proxy that answered: usually it has no upstream to ask.",
     504: "Read the log of the proxy that answered: usually its upstream did not answer in time.",
+    505: "See how the request arrived: a proxy that asks its upstream by HTTP/1.0 (nginx without proxy_http_version "
+    "1.1) is refused so.",
 }
 
 
