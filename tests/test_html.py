@@ -6,6 +6,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -194,6 +195,16 @@ def test_a_record_of_counts_alone_says_so() -> None:
     shown = html.render(LONG_LIFE)
     assert "the record does not tell when each passed" in shown
     assert "one by one" not in shown[shown.index("Life of the connection") :]
+
+
+@pytest.mark.parametrize("octets", [-(10**29), -1, 0, 2**64, 10**29])
+def test_a_length_that_no_frame_has_breaks_no_report(octets: int) -> None:
+    odd = tuple(Frame(at=n - 5.0, sender=Sender.SERVER, opcode="reserved 3", bytes=octets) for n in range(7))
+    hop = replace(TALKED, frames=Frames(client={}, server={"text": Count(frames=-4, bytes=-1)}, first=odd, last=odd))
+    report = replace(TALK, trace=replace(TALK.trace, hops=(hop,)))
+    assert_sound(html.render(report))
+    for name in ("har", "otlp", "markdown", "mermaid", "json", "terminal", "junit"):
+        assert formats()[name].render(report)
 
 
 def test_a_file_of_a_hundred_thousand_frames_is_drawn_within_bounds() -> None:

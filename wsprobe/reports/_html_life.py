@@ -238,7 +238,8 @@ def _bars(frames: list[Frame], y: int, scale: float) -> list[Html]:
     """Messages above the line; where several stand in one place their number is written above if there is room."""
     parts, free = [], 0.0
     for begin, end, heap in _heaps(frames, _APART[True], scale):
-        high = min(_HIGHEST, 5 + round(3.2 * math.log10(max(frame.bytes for frame in heap.frames) + 1)))
+        longest = max(0, *(frame.bytes for frame in heap.frames))
+        high = min(_HIGHEST, 5 + round(3.2 * math.log10(longest + 1)))
         kind = _MESSAGES.get(heap.kind, "other")
         wide = {"width": f"{end - begin:.2f}%"} if end - begin > 0.6 else {"width": "5", "transform": "translate(-2.5)"}
         parts.append(
