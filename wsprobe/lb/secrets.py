@@ -97,6 +97,9 @@ _KEYED: tuple[_Pattern, ...] = (
         ("bindpassword", "clientsecret", "passphrase", "authbasicfake", "auth-pass"),
         rf"\b(?:AuthLDAPBindPassword|\w*ClientSecret|\w*CryptoPassphrase|AuthBasicFake\s+\S+|auth-pass)\s+{_ONE}",
     ),
+    # The credentials of Envoy's api_key_auth, in either order.
+    (("client",), rf"\bkey[\"']?\s*:\s*{_ONE}\s*,\s*[\"']?client[\"']?\s*:"),
+    (("client",), rf"\bclient[\"']?\s*:\s*(?:\"[^\"]*\"|'[^']*'|[^\s,}}]+)\s*,\s*[\"']?key[\"']?\s*:\s*{_ONE}"),
     (("jwt_verify",), r"\bjwt_verify\([^,]*,\s*(?P<values>[^)]+)\)"),
     (("hmac(",), r"\bhmac\([^,]*,\s*(?P<values>[^),]+)"),
     (("aes_gcm",), r"\baes_gcm_\w+\([^,]*,[^,]*,\s*(?P<values>[^),]+)"),
@@ -113,7 +116,7 @@ _AFTER_SCHEME = frozenset(
     "auth authentication authorization realm access login token tokens header headers user users scheme credentials "  # noqa: SIM905  they read as words
     "prefix only required is and or to for with the".split()
 )
-_HIDDEN_NAMES = ("authorization", "cookie", "key", "token", "secret", "passw", "bearer")
+_HIDDEN_NAMES = ("auth", "session", "cookie", "key", "token", "secret", "passw", "bearer")
 _LITERAL_OF: _Pattern = (
     ("str",),
     rf"\b(?:str\((?P<values>[^()]{{4,}})\)|-m\s+(?:str|beg|end|sub)\s+(?:-i\s+)?(?P<compared>{_VALUE}))",
