@@ -26,9 +26,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from tests.reports.pages import TALK
+from tests.reports.pages import TALK, many
 from tests.reports.samples import HEALTHY, INCIDENT, ONE_BY_ONE, SEVERAL
 from wsprobe.cli import main
+from wsprobe.cli.report import MAX_FILE
 from wsprobe.codec import decode, encode, encode_line
 from wsprobe.model import Cell, Count, Finding, Frames, Observation, Place, Report, Reports, Row, State, Trial
 from wsprobe.reports import formats, markdown, terminal
@@ -481,6 +482,18 @@ def test_report_takes_several_reports_and_a_trace(tmp_path: Path, capsys: pytest
         "Authorization",
         ["edge", "inner"],
     )
+
+
+def test_ten_thousand_connections_can_be_read_again() -> None:
+    assert 1000 * len(formats()["json"].render_all(many(10))) < MAX_FILE
+
+
+def test_what_is_too_long_to_be_read_gets_one_line(
+    saved: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("wsprobe.cli.report.MAX_FILE", 1 << 10)
+    assert main(["report", str(saved)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_the_suffix_picks_the_format_and_a_folder_gets_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

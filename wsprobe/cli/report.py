@@ -9,8 +9,8 @@ from wsprobe.comparison import Comparison
 from wsprobe.inspection import Inspection
 from wsprobe.model import Observation, Report, Reports, Trace
 
-MAX_FILE = 64 * 1024 * 1024
-"""Octets of the longest file that is read."""
+MAX_FILE = 256 * 1024 * 1024
+"""Octets of the longest file that is read: ten thousand connections at three hops are 226 MB."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +54,7 @@ def read_result(path: Path) -> Report | Reports | Trace | Comparison:
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
     if len(text) > MAX_FILE:
-        raise UsageError(f"{path}: longer than {MAX_FILE} octets, which no report is")
+        raise UsageError(f"{path}: longer than {MAX_FILE >> 20} MiB, which is more than is read")
     try:
         document = decode(parse(text))
     except DecodeError as error:
