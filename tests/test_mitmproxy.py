@@ -194,6 +194,12 @@ def test_messages_and_pings_are_counted_and_timed(tap: Tap, origin: Origin) -> N
     counted = {name: (count.frames, count.bytes) for name, count in seen.frames.client.items()}
     assert counted == {"text": (1, 5), "binary": (1, 70_000), "ping": (1, 1), "close": (1, 2)}
     assert set(seen.frames.server) == {"text", "binary", "pong", "close"}
+    passed = [(one.sender, one.opcode, one.bytes) for one in seen.frames.first]
+    said = [("text", 5), ("binary", 70_000), ("ping", 1), ("pong", 1), ("close", 2)]
+    assert passed[:4] == [(side, *one) for one in said[:2] for side in (CLIENT, SERVER)]
+    assert passed[4:] == [(CLIENT, *said[2]), (SERVER, *said[3]), (CLIENT, *said[4]), (SERVER, *said[4])]
+    times = [one.at for one in seen.frames.first]
+    assert times == sorted(times)
     assert (seen.pings.client.sent, seen.pings.client.answered) == (1, 1)
     assert 0 < (seen.pings.client.mean or 0) < 1
     assert [close.sender for close in seen.closes[:2]] == [CLIENT, SERVER]

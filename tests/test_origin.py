@@ -120,6 +120,10 @@ def test_every_carrier(
     assert seen.verification == Verification(carrier=carrier, valid=True)
     assert seen.frames
     assert (seen.frames.client["text"].frames, seen.frames.server["binary"].frames) == (1, 1)
+    passed = [(one.sender, one.opcode) for one in seen.frames.first]
+    assert passed == [
+        (sender, kind) for kind in ("text", "binary", "close") for sender in (Sender.CLIENT, Sender.SERVER)
+    ]
     frame = Ending.FRAME
     assert ends(seen)[:2] == [(Sender.CLIENT, frame, 4242), (Sender.SERVER, frame, 4242)]
     deadline = time.monotonic() + 10

@@ -150,6 +150,9 @@ def test_upgrade_is_recorded_before_it_ends(loop: Loop, tmp_path: Path) -> None:
     assert after.closes[0].reason == "grüß"
     assert after.frames
     assert after.frames.server["text"].bytes == 5
+    passed = [(one.sender, one.opcode) for one in after.frames.first]
+    assert passed == [(SERVER, "text"), (SERVER, "close"), (CLIENT, "close")]
+    assert [one.at for one in after.frames.first[1:]] == [close.at for close in after.closes[:2]]
     assert after.peers
     assert after.peers.local == f"127.0.0.1:{relay.port}"
     assert after.peers.client

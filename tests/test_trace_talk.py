@@ -68,8 +68,14 @@ def test_a_message_comes_from_a_file_as_text_or_as_octets(tmp_path: Path) -> Non
             f"ws://127.0.0.1:{app.port}/",
             *("--send", f"@{tmp_path / 'text'}", "--send", f"@{tmp_path / 'octets'}", "--expect", "dich"),
         )
-    counts = client(ran)["frames"]["client"]
-    assert (counts["text"]["bytes"], counts["binary"]["bytes"]) == (11, 3)
+    frames = client(ran)["frames"]
+    assert (frames["client"]["text"]["bytes"], frames["client"]["binary"]["bytes"]) == (11, 3)
+    passed = [(one["sender"], one["opcode"], one["bytes"]) for one in frames["first"]]
+    assert passed[0] == ("client", "text", 11)
+    assert sorted(passed[:4]) == [
+        (side, *one) for side in ("client", "server") for one in (("binary", 3), ("text", 11))
+    ]
+    assert passed.index(("client", "text", 11)) < passed.index(("server", "text", 11))
     assert ran.status == 0
 
 

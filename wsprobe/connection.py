@@ -78,6 +78,7 @@ class Count:
 class Frame:
     """One frame: when its head had come, the name of its opcode and the octets of its payload, never the payload.
 
+    These are the octets that travelled: compressed ones where permessage-deflate was agreed (RFC 7692).
     `more` is true of a part of a message that is not the last one.
     """
 
