@@ -396,3 +396,11 @@ def test_a_good_config_ends_with_a_tick(here: Path) -> None:
     (here / "nginx.conf").write_text(GOOD)
     assert run("inspect", "nginx.conf").out.splitlines()[-1].startswith("✓ 1 config")
     assert REMOVED
+
+
+def test_what_checks_another_header_than_it_names_is_told_without_one() -> None:
+    ran = inspect(
+        "-", "--as", "nginx", stdin=b"server { location / { auth_jwt r token=$arg_t; proxy_pass http://app; } }"
+    )
+    (route,) = (route for route in ran.report["routes"] if "auth" in route)
+    assert [each["text"] for each in route["auth"]] == ["auth_jwt may refuse the request"]

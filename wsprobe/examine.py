@@ -186,7 +186,8 @@ def _timeout(timeout: Timeout) -> Timeout:
 
 def _gate(gate: Gate) -> Remark:
     returns = f", and takes {', '.join(gate.returns)} from the answer" if gate.returns else ""
-    return Remark(text=f"{gate.kind} {gate.effect} {gate.header}{returns}", place=gate.place)
+    does = f"{gate.effect} {gate.header}{returns}" if gate.header else "may refuse the request"
+    return Remark(text=f"{gate.kind} {does}", place=gate.place)
 
 
 def _limit(limit: Limit) -> Remark:

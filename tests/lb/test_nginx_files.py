@@ -122,6 +122,12 @@ def test_broken_syntax_is_told_with_line_and_column(text: str, line: int, column
         ("server {\n  root a;\n  root b;\n}", 3, 3, '"root" directive is duplicate'),
         ("server {\n  location /a {}\n  location /a {}\n}", 3, 3, 'location "/a" is duplicate'),
         ("server {\n  location / {\n    proxy_pass app;\n  }\n}", 3, 5, 'invalid URL prefix in "proxy_pass"'),
+        (
+            "server {\n  location / {\n    proxy_pass wss://app/x;\n  }\n}",
+            3,
+            5,
+            'invalid URL prefix in "proxy_pass": write https://app/x, since a WebSocket begins as HTTP',
+        ),
         ("server {\n  location /;\n}", 2, 3, 'directive "location" has no opening "{"'),
     ],
 )

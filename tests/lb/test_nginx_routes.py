@@ -332,6 +332,14 @@ def test_the_addresses_of_an_upstream_block_are_those_of_its_servers() -> None:
     assert upstream.addresses == ("a:1", "b:2")
 
 
+def test_the_address_of_a_socket_is_its_path() -> None:
+    upstream = (
+        config("server { location / { proxy_pass http://unix:/run/a.sock:/ws/; } }").listeners[0].routes[0].upstream
+    )
+    assert upstream
+    assert upstream.addresses == ("unix:/run/a.sock",)
+
+
 @pytest.mark.parametrize(("size", "status"), [(8000, None), (9000, 400)])
 def test_a_header_that_fits_in_no_buffer_is_refused(size: int, status: int | None) -> None:
     found = sent(inside(WS), upgrade("/", headers=(("Authorization", "x" * size),)))

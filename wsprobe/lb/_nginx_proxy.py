@@ -43,6 +43,7 @@ ELSEWHERE = "$the_location_that_includes_this"
 """The host of a proxy_pass that a fragment leaves to the file that includes it."""
 
 _URL = lazy(r"(https?|grpcs?)://(.*)\Z", re.IGNORECASE | re.DOTALL)
+_SOCKET = lazy(r"\w+://(unix:[^:]+)")
 _HOST_OF = r"(?is)\A(?:https?|grpcs?)://(?:unix:.*|(?:(?<=p://|c://)([^/?]*?)(?::80)?|([^/?]*?)(?::443)?)(?:[/?].*)?)\Z"
 _URI_OF = r"(?is)\A(?:https?|grpcs?)://[^/?]*([/?].*)\Z"
 _NOT_SENT = ("Transfer-Encoding", "TE", "Keep-Alive", "Expect")
@@ -118,6 +119,8 @@ class Passing:
         to = self.to
         protocol, place = self.version
         found = () if to.host == ELSEWHERE else addresses.get(to.host, (to.host,) if to.host else ())
+        if socket := _SOCKET.match(self.directive.arg(0)):
+            found = (socket[1],)
         return Upstream(
             protocol=protocol,
             tls=to.scheme in {"https", "grpcs"},

@@ -49,6 +49,15 @@ _NOTED = ("limit_conn", "limit_req", "mirror")
 _FILES = "it depends on the files of the machine"
 
 
+def _no_prefix(url: str) -> str:
+    """What nginx says of a URL without http:// or https://, and what to write in place of one for WebSockets."""
+    scheme, found, rest = url.partition("://")
+    said = 'invalid URL prefix in "proxy_pass"'
+    if not found or scheme.lower() not in {"ws", "wss"}:
+        return said
+    return f"{said}: write {scheme.lower().replace('ws', 'http')}://{rest}, since a WebSocket begins as HTTP"
+
+
 @dataclass(frozen=True, slots=True)
 class Rest:
     """What a block does after the rewriting: access, try_files, and who answers."""
@@ -97,7 +106,7 @@ class Rest:
             )
             self.server.problems.append(passing.directive.problem(why))
         if passing and own and not passing.to.scheme and not passing.to.variable:
-            self.server.problems.append(passing.directive.problem('invalid URL prefix in "proxy_pass"'))
+            self.server.problems.append(passing.directive.problem(_no_prefix(passing.directive.arg(0))))
         answered = any(isinstance(step, Answer) and step.when == ALWAYS for step in steps)
         passes = passing is not None and not answered
         notes = [f"{each.name} {' '.join(each.args)}" for kind in _NOTED for each in self.scope.nearest(kind)]
