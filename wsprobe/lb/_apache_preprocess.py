@@ -1,5 +1,6 @@
 """What Apache decides about a config before it looks at a request: includes, variables, conditionals, macros."""
 
+import os
 import posixpath
 import re
 from collections.abc import Iterator
@@ -116,8 +117,10 @@ def _include(node: Node, source: Source, walk: _Walk, depth: int) -> Iterator[No
 
 def _pattern(path: str, walk: _Walk) -> str:
     """What is included: of a folder all that lies in it."""
-    found = (_base(walk) / path).resolve()
-    return f"{path.rstrip('/')}/*" if found.is_relative_to(walk.main.files.root) and found.is_dir() else path
+    found = _base(walk) / path
+    folder = os.path.isdir(found)  # noqa: PTH112  Path.is_dir raises where a name is too long or links go in a loop
+    inside = folder and found.resolve().is_relative_to(walk.main.files.root)
+    return f"{path.rstrip('/')}/*" if inside else path
 
 
 def _base(walk: _Walk) -> Path:

@@ -253,9 +253,18 @@ def _refuse(rule: Rule) -> Iterator[Step]:
         status = 502
     if given is not None:
         status = natural(given)
-    if rule.action != "return" and status:
-        status = rule.scope.errors.get(status, status)
-    yield _answer(rule, status, f"{rule.action} answers by itself" if status else f"{rule.action} drops the connection")
+    why = f"{rule.action} answers by itself" if status else f"{rule.action} drops the connection"
+    page = rule.after("errorfile")
+    if status and page is not None:
+        status = status_of(page, status)
+    elif rule.action != "return" and status:
+        status = rule.scope.errors.get(status, status) or (status if rule.scope.response else None)
+    yield _answer(rule, status, why)
+
+
+def status_of(page: str, status: int) -> int | None:
+    """What a file answers that is sent in place of a status: its own, of which its name may speak; it is not opened."""
+    return status if not page or str(status) in page.rpartition("/")[2] else None
 
 
 def redirects(rule: Rule) -> Iterator[Step]:

@@ -1,7 +1,10 @@
 """What a backend of HAProxy's leads to: servers and their protocol, filters, the statistics page, error pages."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
+from wsprobe.lb._haproxy_actions import status_of
+from wsprobe.lb._haproxy_grammar import Directive
 from wsprobe.lb._haproxy_proxy import Proxy, Server
 from wsprobe.lb._haproxy_samples import METHOD
 from wsprobe.lb._numbers import natural
@@ -26,20 +29,25 @@ from wsprobe.lb.model import (
 )
 
 
-def errors(*proxies: Proxy) -> dict[int, int]:
-    """The statuses that a redirect to an error page stands in for; the first section that has one counts."""
+def errors(*proxies: Proxy) -> dict[int, int | None]:
+    """What is sent in place of HAProxy's own statuses; the first section that says something counts."""
     codes = {"errorloc": 302, "errorloc302": 302, "errorloc303": 303}
-    found: dict[int, int] = {}
+    found: dict[int, int | None] = {}
     for proxy in reversed(proxies):
-        for line in proxy.all(*codes):
-            if len(line.words) > 1 and (code := natural(line.words[1])) is not None:
-                found[code] = codes[line.name]
+        for line in proxy.all(*codes, "errorfile", "http-error"):
+            status, page = _replaced(line)
+            if (code := natural(status)) is not None:
+                found[code] = codes[line.name] if line.name in codes else status_of(page, code)
     return found
 
 
-def error(status: int, *proxies: Proxy) -> int:
-    """The status that is sent in place of one of HAProxy's own."""
-    return errors(*proxies).get(status, status)
+def _replaced(line: Directive) -> tuple[str, str]:
+    """Which status a line replaces, and by what file; empty where it names none."""
+    words = [*line.words, "", ""]
+    if line.name != "http-error":
+        return words[1], words[2]
+    pairs = {str(word): str(then) for word, then in pairwise(words)}
+    return pairs.get("status", ""), pairs.get("errorfile", "")
 
 
 def first(back: Proxy) -> Server | None:

@@ -63,7 +63,7 @@ class Routes:
         scope = self._scope(front)
         lists = self._lists(front, scope)
         place = front.section.place
-        missing = backend.error(503, front) if front.mode == "http" else None
+        missing = scope.errors.get(503, 503) if front.mode == "http" else None
         return Listener(
             label=f"{front.section.kind} {front.name}",
             place=place,
@@ -191,15 +191,15 @@ class Routes:
     def _route(self, front: Proxy, back: Proxy, label: str, match: Condition, place: Line) -> Route:
         target, host = sampled(match)
         scope = replace(
-            self._scope(front), tcp=front.mode != "http" and back.mode != "http", errors=backend.errors(back, front)
+            self._scope(front),
+            tcp=front.mode != "http" and back.mode != "http",
+            errors=backend.errors(back, front),
         )
         steps = tuple(self._behind(front, back, scope))
         server = backend.first(back)
         if server is None and not backend.transparent(back):
             steps += (
-                Answer(
-                    status=backend.error(503, back, front), why=f"{back.name} has no server", place=back.section.place
-                ),
+                Answer(status=scope.errors.get(503, 503), why=f"{back.name} has no server", place=back.section.place),
             )
         tunnel = self._tunnel(front, back, scope, steps, upgrade(target, host or "app.example.com"))
         if tunnel.sometimes:

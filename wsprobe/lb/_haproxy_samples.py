@@ -52,7 +52,7 @@ class Scope:
     response: bool = False
     logged: bool = False
     users: Mapping[str, Condition] = field(default_factory=dict)
-    errors: Mapping[int, int] = field(default_factory=dict)
+    errors: Mapping[int, int | None] = field(default_factory=dict)
 
 
 def sample(text: str, scope: Scope) -> Sample:
