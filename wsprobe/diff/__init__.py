@@ -104,7 +104,8 @@ class _Two:
         reasons = (*self._not_shown_by_number(), *self._not_shown_by_time(), *self._not_shown_by_nodes())
         if reasons:
             return _Judgement(Outcome.UNSHOWN, (*self._gone(), self._counted()), reasons)
-        return _Judgement(Outcome.FIXED, (*self._gone(), self._counted(), self._bound()), tuple(self._other_nodes()))
+        caveats = (*self._by_luck(), *self._other_nodes())
+        return _Judgement(Outcome.FIXED, (*self._gone(), self._counted(), self._bound()), caveats)
 
     def _of_a_good_one(self) -> _Judgement:
         """Nothing was wrong before."""
@@ -197,6 +198,15 @@ class _Two:
             missed = sorted(failing - now)
             if missed and now & well:
                 yield f"not met again of the nodes that failed before: {by} {some(missed)}"
+
+    def _by_luck(self) -> Iterator[str]:
+        """A caveat where it went well at times before: how often it failed is itself known by those tries alone."""
+        chance = exact(len(self.before.failed), len(self.before.ones), 0, self.tries)
+        if self.before.well and chance > SURE:
+            yield (
+                f"with {len(self.before.ones)} tries before and {self.tries} after, chance alone makes such a "
+                f"difference in 1 of {1 / chance:.0f} comparisons"
+            )
 
     def _other_nodes(self) -> Iterator[str]:
         """A caveat where no node is known from before: a new release may name them anew, or another place answered."""
