@@ -108,6 +108,14 @@ def test_lines_of_one_name_are_joined_from_1_23_on(version: str, value: str) -> 
     assert header(sent(inside("proxy_set_header X $http_x_a;"), request, version), "X") == [value]
 
 
+def test_a_header_in_both_spellings_is_not_guessed() -> None:
+    text = "server { underscores_in_headers on; location / { proxy_set_header X $http_x_a; proxy_pass http://a; } }"
+    for sent_headers, value in (((("x_a", "a"),), ["a"]), ((("X-A", "b"),), ["b"])):
+        assert header(sent(text, upgrade("/", headers=sent_headers)), "X") == value
+    found = sent(text, upgrade("/", headers=(("x_a", "a"), ("X-A", ""))))
+    assert {each.what for each in found.unknown} == {"X"}
+
+
 def test_headers_of_an_outer_block_hold_where_the_inner_sets_none() -> None:
     text = f"http {{ {WS} server {{ location / {{ proxy_pass http://app; }} }} }}"
     assert header(sent(text), "Upgrade") == ["websocket"]

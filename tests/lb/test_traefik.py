@@ -70,6 +70,20 @@ def test_a_middleware_changes_the_path(middleware: str, target: str, expected: s
 
 
 @pytest.mark.parametrize(
+    ("last", "what"),
+    [
+        ("{replacePath: {path: /n}}", "X-Replaced-Path"),
+        ("{replacePathRegex: {regex: '^/a(.*)', replacement: '/q$1'}}", "the request target"),
+    ],
+)
+def test_a_path_that_an_escape_in_a_prefix_doubles_is_not_guessed(last: str, what: str) -> None:
+    others = f"\n    one: {{addPrefix: {{prefix: /a%2Fb}}}}\n    two: {last}"
+    text = http("{chain: {middlewares: [one, two]}}" + others)
+    assert what not in {each.what for each in asked(text, "/x").unknown}
+    assert what in {each.what for each in asked(text, "/x%2Fy").unknown}
+
+
+@pytest.mark.parametrize(
     ("middleware", "status"),
     [
         ("{redirectScheme: {scheme: https}}", 302),

@@ -237,8 +237,9 @@ class Values:
         if not around.underscores or "_" not in name:
             return found
         other = self.header(name, around)
-        both = Test(Join((found, Text("\0"), other)), How.REGEX, ("[^\0]\0.",))
-        return Cases(((both, Join((found, Text(found.separator), other))),), Or(found, other))
+        twice = both(Test(found, How.EXISTS), Test(other, How.EXISTS))
+        why = f"the client sends it in both spellings, and $http_{name} has them in the order in which they come"
+        return Cases(((twice, Undecided(f"$http_{name}", why)),), Or(found, other))
 
     def header(self, name: str, around: Around) -> Of:
         """A header of that name: its lines are joined, before 1.23 only those of a few names."""

@@ -19,6 +19,7 @@ from wsprobe.lb.expressions import (
     Substituted,
     Test,
     Text,
+    Undecided,
     Value,
     Without,
     Written,
@@ -39,7 +40,13 @@ _NOT_ABUTTING = r"(?:(?<=\G[\s\S]+)|(?<![\s\S]))"
 _UNCLEAN = r"//|/\.\.?(?:/|$)"
 _KEPT = "raw path"
 _CHANGED = "changed path"
+_APART = "the path that is sent is not the one that is shown"
 _PORTS = {"https": "443", "http": "80"}
+
+
+_IS_APART = Test(Of(Subject.VARIABLE, _APART), How.EXISTS)
+_OPEN = Undecided("addPrefix", "an escape in addPrefix makes two paths of one")
+_SHOWN = Cases(((_IS_APART, _OPEN),), RAW_PATH)
 
 
 def replacement(text: str, wanted: str) -> str:
@@ -81,6 +88,8 @@ def add_prefix(setting: Setting, chain: Chain) -> None:
     if written(PathForm.QUOTED, prefix) != prefix:
         quoted = Written(Join((Text(prefix), _DECODED)), PathForm.QUOTED)
         raw = OneOf((Test(Of(Subject.VARIABLE, _KEPT), How.EXISTS), Test(RAW_PATH, How.REGEX, (_RAW,))))
+        if "%" in prefix:  # the path is then escaped anew, while Traefik still has the one that was put together
+            chain.steps.append(Assign(name=_APART, value=Cases(((raw, Text("1")),))))
         whole = quoted if "%" in prefix else Cases(((raw, whole),), quoted)
     chain.steps.append(Retarget(value=with_query(whole), place=_at(setting, "prefix")))
 
@@ -146,7 +155,7 @@ def replace_path(setting: Setting, chain: Chain) -> None:
     place = _at(setting, "path")
     if re.search(_NO_ESCAPE, path):
         chain.steps.append(Answer(status=500, why="replacePath has an escape that is none", place=place))
-    chain.steps.append(Edit(op=Op.ADD, which=Named(("X-Replaced-Path",)), value=RAW_PATH, place=place))
+    chain.steps.append(Edit(op=Op.ADD, which=Named(("X-Replaced-Path",)), value=_SHOWN, place=place))
     chain.steps.append(Retarget(value=with_query(Text(_octets(path))), place=place))
     chain.steps.append(Assign(name=_KEPT, value=Text(path)))
 
@@ -167,9 +176,16 @@ def replace_path_regex(setting: Setting, chain: Chain) -> None:
         (
             Answer(status=500, why="replacePathRegex makes an escape that is none", when=broken, place=place),
             Answer(status=400, why="replacePathRegex makes a path that is not clean", when=unclean, place=place),
-            Edit(op=Op.ADD, which=Named(("X-Replaced-Path",)), value=RAW_PATH, when=when, place=place),
+            Edit(
+                op=Op.ADD,
+                which=Named(("X-Replaced-Path",)),
+                value=_SHOWN,
+                when=OneOf((_IS_APART, when)),
+                place=place,
+            ),
             Assign(name=_KEPT, value=Cases(()), when=when),
             Retarget(value=with_query(Written(changed, PathForm.ESCAPED)), when=when, place=place),
+            Retarget(value=_OPEN, when=_IS_APART, place=place),
         )
     )
 
