@@ -144,8 +144,8 @@ def test_retries_and_what_may_belong_elsewhere_are_told() -> None:
 
 
 def test_a_recorder_that_saw_nothing_of_it_is_told() -> None:
-    first, _ = join([hop("edge", status=503), hop("app", asked(number=2))])
-    report = diagnose(first)
+    traces = join([hop("edge", status=503), hop("app", asked(number=2))])
+    report = diagnose(next(trace for trace in traces if trace.hops[0].name == "edge"))
     assert "app: it recorded other traffic and nothing of this request" in report.unobserved
     assert report.verdict
     assert "app recorded other traffic and no request with its ids" in report.verdict.message

@@ -141,3 +141,10 @@ def test_a_recorder_that_saw_other_traffic_only_is_silent() -> None:
 def test_problems_of_the_records_reach_every_trace() -> None:
     (trace,) = join([seen("edge", key(ID))], ("edge.jsonl: 1 not read",))
     assert trace.problems == ("edge.jsonl: 1 not read",)
+
+
+def test_in_which_order_files_are_read_does_not_matter() -> None:
+    first, second, third = (f"{number:032x}" for number in (1, 2, 3))
+    one = [seen("edge", parent(first), connection="1"), seen("edge", parent(second), connection="2")]
+    other = [seen("app", parent(second), took=0.05), seen("app", parent(third), at="2026-11-23T00:00:01.000000Z")]
+    assert join([*one, *other]) == join([*other, *one]) == join([*reversed(one), *reversed(other)])

@@ -28,8 +28,11 @@ _SAME_CLOCK = 0.005
 
 
 def join(observations: Iterable[Observation], problems: tuple[str, ...] = ()) -> list[Trace]:
-    """All traces in the observations, in the order in which their first observation came."""
-    everything = list(observations)
+    """All traces in the observations, in the order of the times that their recorders wrote.
+
+    So it does not matter which file was read first: the same records give the same report.
+    """
+    everything = sorted(observations, key=lambda seen: (seen.at, seen.name, seen.connection, seen.exchange))
     names = tuple(dict.fromkeys(observation.name for observation in everything))
     traces: list[Trace] = []
     for group in _groups(everything):

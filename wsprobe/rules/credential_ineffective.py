@@ -32,6 +32,8 @@ from wsprobe.trials import (
 
 RULE = Rule(__name__, needs=credentials_compared, rank=35)
 
+_QUERY = "the query"
+
 
 def check(found: Elimination) -> Iterator[Finding]:
     """One finding where the credentials are not shown to matter on the upgrade."""
@@ -40,6 +42,8 @@ def check(found: Elimination) -> Iterator[Finding]:
     if found.none and found.differs(found.broken):
         return  # something read them: credential-intercepted tells it
     path, names = found.path, _names(found.good)
+    if _lost(path, names):
+        return  # a recorder saw that they did not arrive: header-removed tells where
     by_carrier = found.carrier is not None and found.stays(found.carrier[0])
     likely = by_carrier or (found.none is not None and found.broken is not None)
     yield RULE.finding(
@@ -60,7 +64,7 @@ def check(found: Elimination) -> Iterator[Finding]:
 
 def _names(hop: Observation) -> list[str]:
     """The headers, or the request target, that the credentials stand in."""
-    found = [header_of(hop, one) or "the query" for one in hop.redactions if one.message == "request"]
+    found = [header_of(hop, one) or _QUERY for one in hop.redactions if one.message == "request"]
     return list(dict.fromkeys(found))
 
 
@@ -111,6 +115,14 @@ def _fix(found: Elimination, names: list[str]) -> str:
     recorder = f"Put a recorder beside the application and ask again: it shows whether {' and '.join(names)} arrived."
     log = "Read the log of the application: asked directly it fails as well, so nothing before it is needed for that."
     return f"{log if _fails_straight(found) else recorder}{f' A hint, no evidence: {said}.' if said else ''}"
+
+
+def _lost(path: Path, names: list[str]) -> bool:
+    """Whether the innermost recorder saw a request without any of the headers that they stood in."""
+    inner = path.hops[-1].request if len(path.hops) > 1 else None
+    if inner is None or _QUERY in names:
+        return False
+    return not {name.lower() for name in names} & {name.lower() for name, _ in inner.headers}
 
 
 def _arrived(path: Path, names: list[str]) -> bool:
