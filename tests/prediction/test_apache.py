@@ -112,7 +112,17 @@ environment = st.sampled_from(
         "BrowserMatch wget E1",
     )
 )
-params = st.sampled_from(("", " upgrade=websocket", " upgrade=ANY", " upgrade=NONE", " disablereuse=On", " nocanon"))
+params = st.sampled_from(
+    (
+        "",
+        " upgrade=websocket",
+        " upgrade=ANY",
+        " upgrade=NONE",
+        " upgrade=h2c,websocket",
+        " disablereuse=On",
+        " nocanon",
+    )
+)
 scheme = st.sampled_from(("http", "ws", "ws"))
 setting = st.sampled_from(
     (
@@ -240,6 +250,7 @@ def rewriting(draw: st.DrawFn) -> str:
 other = st.sampled_from(
     (
         "Redirect /old http://x/",
+        "ErrorDocument 403 http://elsewhere.example.com/",
         "RedirectMatch 403 ^/f",
         "ProxyVia On",
         "ProxyVia Block",

@@ -103,6 +103,39 @@ RewriteRule ^/r(.*) /n$1 [R]
 RewriteRule ^/n ws://@U@/n [P]
 RewriteRule /(.*) ws://@U@/$1 [P]
 """
+_NESTED = """\
+<Location /ws>
+<If "%{HTTP:Upgrade} == 'websocket'">
+RequestHeader append X-If outer
+<If "%{HTTP:X-A} == 'a'">
+RequestHeader append X-If inner
+</If>
+</If>
+</Location>
+ProxyPass / http://@U@/ upgrade=websocket,h2c
+"""
+_ERRORS = """\
+ErrorDocument 403 http://elsewhere.example.com/
+ErrorDocument 401 http://elsewhere.example.com/
+ErrorDocument 410 /gone.html
+<Location /denied>
+Require all denied
+</Location>
+<Location /default>
+Require all denied
+ErrorDocument 403 default
+</Location>
+<Location /asked>
+AuthType Basic
+AuthName x
+AuthUserFile /nonexistent
+Require valid-user
+</Location>
+RewriteEngine On
+RewriteRule ^/forbidden - [F]
+RewriteRule ^/gone - [G]
+ProxyPass / ws://@U@/
+"""
 _HOSTS = "RewriteEngine On\nRewriteRule ^/ws ws://@U@%{REQUEST_URI} [P]\nRewriteRule ^(/.*)$ ws://@U@$1 [P]"
 
 
@@ -116,6 +149,10 @@ _HOSTS = "RewriteEngine On\nRewriteRule ^/ws ws://@U@%{REQUEST_URI} [P]\nRewrite
         pytest.param(_RAW, ("/a?", "/a?b", "/a", "/a/?b", "/?b"), id="nocanon and no path"),
         pytest.param(_ANEW, ("/n/a/b/c", "/n/a"), id="rules that begin anew"),
         pytest.param(_LATER, ("/r/s", "/n/x", "/z?q"), id="rules behind one with R"),
+        pytest.param(_NESTED, ("/ws", "/other"), id="If in If, and a list of protocols"),
+        pytest.param(
+            _ERRORS, ("/denied", "/default", "/asked", "/forbidden", "/gone", "/"), id="an ErrorDocument elsewhere"
+        ),
         pytest.param(_HOSTS, ("/ws/a", "/b?c"), id="a path right behind the host"),
     ],
 )

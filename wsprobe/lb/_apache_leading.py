@@ -15,7 +15,7 @@ from wsprobe.lb._apache_grammar import Node
 from wsprobe.lb._apache_rules import Rule, rewriting
 from wsprobe.lb._apache_sections import Section, relation
 from wsprobe.lb._apache_servers import SCRIPTS
-from wsprobe.lb._apache_settings import Context, Layers, response, sample_host, timeouts, way_out
+from wsprobe.lb._apache_settings import Context, Layers, error_status, response, sample_host, timeouts, way_out
 from wsprobe.lb._apache_values import PATH, all_of
 from wsprobe.lb._numbers import natural
 from wsprobe.lb._paths import IN_PATHS
@@ -109,7 +109,10 @@ def leading(out: Out, at: Context) -> Route:
         place=out.node.place,
         sample=out.sample,
         sample_host=sample_host(at),
-        steps=tuple(steps),
+        steps=tuple(
+            replace(step, status=error_status(at, step.status, layers)) if isinstance(step, Answer) else step
+            for step in steps
+        ),
         response=tuple(response(layers)),
         upstream=Upstream(
             protocol="http/1.0" if way.old_protocol else {"h2": "h2", "h2c": "h2c"}.get(scheme, "http/1.1"),
@@ -149,13 +152,24 @@ def _layers(at: Context, out: Out) -> tuple[Layers, list[Step]]:
         made += [(_of_file(each, out.section), each.nodes) for each in sections if each.kind in {"directory", "files"}]
     located = [(relation(each, out.base), each) for each in server.located(out.base)]
     made += [(when, each.nodes) for when, each in located if when != NEVER]
-    nested = [(when, inner) for when, each in located if when != NEVER for inner in each.inner if inner.kind == "if"]
+    outer = [*((ALWAYS, each) for each in sections if each.kind == "if"), *located]
+    nested = [found for when, each in outer if when != NEVER for found in _nested(when, each)]
     steps = [step for when, each in located if when != NEVER and each.pattern for step in _matched(each)]
-    for number, (when, each) in enumerate([*((ALWAYS, each) for each in sections if each.kind == "if"), *nested]):
+    for number, (when, each) in enumerate(nested):
         name = f"if {number}"
         steps.append(Assign(name=name, value=Cases(((all_of(when, each.when), Text("1")),)), place=each.place))
         made.append((Test(Of(Subject.VARIABLE, name), How.EXISTS), each.nodes))
     return made, steps
+
+
+def _nested(outer: Condition, section: Section) -> Iterator[tuple[Condition, Section]]:
+    """The <If> sections that a section is, or has in it, each with when it may apply."""
+    if section.kind == "if":
+        yield outer, section
+        outer = all_of(outer, section.when)
+    for inner in section.inner:
+        if inner.kind == "if":
+            yield from _nested(outer, inner)
 
 
 _GROUP_NAMES = re.compile(r"\(\?P?<([A-Za-z_]\w*)>")

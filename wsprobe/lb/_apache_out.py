@@ -1,5 +1,6 @@
 """What mod_proxy does to every request on its way out: hop-by-hop headers, Host, X-Forwarded-*, Upgrade, Connection."""
 
+import re
 from dataclasses import dataclass
 
 from wsprobe.lb._apache_grammar import Parsed, undefined
@@ -80,9 +81,10 @@ def upgradable(worker: Worker | None, scheme: str, parsed: Parsed, handler: str)
         return NEVER
     if wanted.upper() == "ANY":
         return ALWAYS if handler == "wstunnel" else Test(_UPGRADE, How.EXISTS)
-    # Apache compares as much of the header as `upgrade=` is long, but all of it with what ws:// implies.
-    how = How.PREFIX if handler == "http" and worker and worker.settings.get("upgrade") else How.EQUALS
-    return Test(_UPGRADE, how, (wanted,), ignore_case=True)
+    # Of a list Apache compares as much of the header as each name is long, but all of it with what ws:// implies.
+    if handler == "http" and worker and worker.settings.get("upgrade"):
+        return Test(_UPGRADE, How.PREFIX, tuple(filter(None, re.split(r"[,\s]+", wanted))), ignore_case=True)
+    return Test(_UPGRADE, How.EQUALS, (wanted,), ignore_case=True)
 
 
 def steps(way: WayOut) -> list[Step]:

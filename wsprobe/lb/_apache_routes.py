@@ -13,7 +13,7 @@ from wsprobe.lb._apache_out import host_of
 from wsprobe.lb._apache_rules import Rule, rewriting
 from wsprobe.lb._apache_sections import Section, located
 from wsprobe.lb._apache_servers import PASSES
-from wsprobe.lb._apache_settings import Context, sample_host, server_port
+from wsprobe.lb._apache_settings import Context, error_status, sample_host, server_port
 from wsprobe.lb._apache_values import ARGS, ASKED, PATH, all_of, env
 from wsprobe.lb._paths import PathForm
 from wsprobe.lb.expressions import (
@@ -115,7 +115,7 @@ def _answered(at: Context, node: Node, match: Condition, status: int | None, sam
         place=node.place,
         sample=sample,
         sample_host=sample_host(at),
-        steps=(Answer(status=status, why=why, place=node.place),),
+        steps=(Answer(status=error_status(at, status), why=why, place=node.place),),
     )
 
 

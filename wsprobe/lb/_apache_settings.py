@@ -74,6 +74,21 @@ def switch(layers: Layers, name: str, *, on: bool) -> Condition:
     return held
 
 
+_ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def error_status(at: Context, status: int | None, layers: Layers | None = None) -> int | None:
+    """What a client gets for an error: an ErrorDocument that is a URL sends it there, but not in place of a 401."""
+    own = [(ALWAYS, node) for node in at.server.all("errordocument")]
+    inside = [(when, node) for when, nodes in layers or () for node in nodes if node.name == "errordocument"]
+    told = status
+    for when, node in (*own, *inside):
+        if len(node.args) > 1 and node.first == str(status) != "401":
+            here = 302 if _ELSEWHERE.match(node.args[1]) else status
+            told = here if when == ALWAYS or here == told else None
+    return told
+
+
 def way_out(at: Context, layers: Layers, choice: proxy.Choice, scheme: str, host: Value) -> WayOut:
     """How a request leaves for an upstream."""
     server = at.server
