@@ -320,6 +320,9 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
         (OTHER, "20s"),
         (replace(LINE, text="proxy\x1bx z;", column=10, indent=1, length=1), "z"),
         (replace(LINE, text="名前 token;", column=16, length=5), "token"),
+        (replace(LINE, text="{" + "a: 1, " * 40 + "off: false, z: 1}", column=242, indent=0, length=10), "off: false"),
+        (replace(LINE, text="{off: false, " + "a: 1, " * 40 + "}", column=2, indent=0, length=10), "off: false"),
+        (replace(LINE, text="{" + "a: 1, " * 20 + "off: false, " * 40, column=122, indent=0, length=10), "off: false"),
     ],
 )
 def test_the_carets_stand_under_the_place(line: Line, under: str) -> None:

@@ -407,6 +407,7 @@ def test_all_secrets_of_a_line_are_found(line: str) -> None:
         "RewriteCond %{HTTP:Upgrade} =websocket [NC]",
         "request_headers_to_remove: [authorization]",
         "from_headers: [{name: Authorization, value_prefix: 'Bearer '}]",
+        '- header: {key: authorization, value: "%REQ(x-api-key)%"}',
         "token_endpoint: {cluster: oauth, uri: https://auth.example.com/token, timeout: 5s}",
         "authResponseHeaders: [X-Auth-User, Authorization]",
         'customRequestHeaders: {Authorization: "", X-Real-Ip: "", Cookie: ""}',

@@ -235,6 +235,13 @@ def test_every_severity_is_reached_by_some_case() -> None:
     assert {finding.severity for finding in findings} == set(Severity)
 
 
+def test_the_fix_of_an_upgrade_that_envoy_has_switched_off_switches_it_on() -> None:
+    text = (CASES / "upgrade_not_passed" / "bad-envoy-off-on-the-route.yaml").read_text()
+    [finding] = found("envoy", text, "upgrade-not-passed")
+    assert "`enabled: true`" in (finding.fix or "")
+    assert found("envoy", text.replace("enabled: false", "enabled: true"), "upgrade-not-passed") == []
+
+
 def test_the_fix_of_a_shadowed_location_and_of_lost_lines_has_the_lines_to_write() -> None:
     text = """
         http { server {

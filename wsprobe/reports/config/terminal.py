@@ -27,6 +27,7 @@ NAME = "terminal"
 SUFFIXES = (".txt",)
 
 _MOST_ROUTES, _MOST_EDITS, _MOST_LINES = 40, 12, 4
+_BEFORE = 16  # characters of a long line that stand before the place that is meant
 _SIGNS = {Severity.ERROR: "✗", Severity.WARNING: "!", Severity.NOTE: "·"}
 _HANDLINGS: dict[Handling, Span] = {
     Handling.PASSED: ("✓ passed on", "good"),
@@ -193,14 +194,25 @@ def _excerpt(page: Page, line: Line, gutter: int, mark: Span, path: str) -> None
         page.add((" " * gutter, ""), (fitted(line.path, page.width - gutter), "place"))
     room = page.width - gutter - 2
     # Signs that do not print take more columns than they are: where they stand before the place, it moves with them.
-    start = max(0, line.column - 1 - line.indent)
-    before, meant = line.text[:start], line.text[start:]
+    text, start = _around(line.text, max(0, line.column - 1 - line.indent), line.length, room)
+    before, meant = text[:start], text[start:]
     meant = meant[: line.length] if line.length else meant
-    page.add((str(line.line).rjust(gutter - 1), "dim"), (" │ ", "dim"), (fitted(line.text, room), ""))
+    page.add((str(line.line).rjust(gutter - 1), "dim"), (" │ ", "dim"), (fitted(text, room), ""))
     from_, long = cells(fitted(before, len(before) * 10 + 1)), cells(fitted(meant, len(meant) * 10 + 1))
     if from_ < room:
         marks = mark[0] * max(1, min(long, room - from_))
         page.add((" " * gutter, ""), ("│ ", "dim"), (" " * from_, ""), (marks, mark[1]))
+
+
+def _around(text: str, start: int, length: int, room: int) -> tuple[str, int]:
+    """As much of a line as there is room for, with the place in it, and where that begins then."""
+    if len(text) <= room:
+        return text, start
+    shown = min(length or len(text) - start, room - _BEFORE - 2)
+    begin = max(0, min(start - _BEFORE, len(text) - room + 1)) if start + shown >= room else 0
+    if begin:
+        text, start = f"…{text[begin:]}", start - begin + 1
+    return (text if len(text) <= room else f"{text[: room - 1]}…"), start
 
 
 def _silenced(page: Page, inspection: Inspection) -> None:

@@ -80,6 +80,7 @@ _FIX = {
     ),
 }
 _WEBSOCKET_URL = lazy(r"\bws(s?)://([^\s\"'`,}]+)", re.IGNORECASE)
+_SWITCHED_ON = "Write `enabled: true` here, or delete the field: that is its default."
 _SETS = ("proxy_set_header", "RequestHeader")
 
 
@@ -98,7 +99,7 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
                 severity=_severity(intent),
                 place=answer.place,
                 header="Upgrade",
-                fix=_FIX.get(passage.config.kind),
+                fix=_SWITCHED_ON if _switched_off(answer) else _FIX.get(passage.config.kind),
             )
         case Handling.REFUSED if (answer := passage.ended_by) and _never_reaches(passage, answer):
             yield RULE.finding(
@@ -185,6 +186,11 @@ def _never_fix(passage: Passage) -> str | None:
     upstream = passage.route.upstream
     found = _WEBSOCKET_URL.search(upstream.place.text) if upstream and upstream.place else None
     return f"Write `http{found[1]}://{found[2]}`." if found else None
+
+
+def _switched_off(answer: Answer) -> bool:
+    """Whether a line of Envoy's says that upgrades are not enabled."""
+    return answer.place is not None and "enabled" in answer.place.text.lower()
 
 
 def _spoilt(passage: Passage) -> Spoil | None:
