@@ -8,20 +8,25 @@ import sys
 import threading
 import tomllib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
+import aiohttp
+import httpx
 import pytest
 from aiohttp import WSCloseCode, web
+from httpx_ws import connect_ws
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 from websockets.sync.server import serve as sync_serve
 
+from tests.backend import Backend
 from tests.test_secrets import Vault
 from tests.tls import self_signed
 from wsprobe import raised
-from wsprobe.pytest import _authorities
+from wsprobe.pytest import _authorities, _ending
+from wsprobe.redact import redact
 
 pytest_plugins = ["pytester"]
 
@@ -580,6 +585,45 @@ def test_loading_the_plugin_imports_nothing_else_of_wsprobe() -> None:
 
 def test_an_exception_of_anything_else_is_about_no_connection() -> None:
     assert raised.raised(ConnectionResetError()) is None
+
+
+def _by_aiohttp(url: str, *, upgrade: bool) -> None:
+    async def main() -> None:
+        async with aiohttp.ClientSession() as session:
+            await (session.ws_connect(url) if upgrade else session.get(url))
+
+    asyncio.run(main())
+
+
+def _by_httpx(url: str, *, upgrade: bool) -> None:
+    with httpx.Client() as client:
+        if upgrade:
+            with connect_ws(url, client):
+                pass
+        else:
+            client.get(url)
+
+
+@pytest.mark.parametrize("ask", [_by_aiohttp, _by_httpx])
+def test_an_upgrade_that_is_dropped_without_an_answer_is_told_and_another_request_is_not(
+    ask: Callable[..., None],
+) -> None:
+    with Backend(lambda _: None) as app:
+        found = []
+        for upgrade in (True, False):
+            with pytest.raises((aiohttp.ClientError, httpx.TransportError)) as caught:
+                ask(f"http://127.0.0.1:{app.port}/ws?room=7", upgrade=upgrade)
+            found.append(raised.raised(caught.value))
+    told, other = found
+    assert other is None
+    assert told
+    assert told.url == f"ws://127.0.0.1:{app.port}/ws?room=7"
+    assert told.request
+    assert told.request.start_line == "GET /ws?room=7 HTTP/1.1"
+    assert told.ending.startswith("the upgrade was not answered: Server disconnected")
+    seen = redact(told.seen())
+    assert _ending(told, seen) == [told.ending]
+    assert _ending(replace(told, ending=""), seen) == ["the upgrade was not answered"]
 
 
 def test_a_chain_of_causes_that_goes_in_a_circle_ends() -> None:

@@ -184,7 +184,7 @@ def _ending(found: "Raised", seen: "Observation") -> list[str]:
         return ["; then ".join(said) + "".join(f"; {words}" for words in lacks), f"{who} closed first"]
     if found.ending:
         return [_line(seen.interim[-1])]
-    return ["no close frame received or sent"]
+    return ["no close frame received or sent" if seen.response else "the upgrade was not answered"]
 
 
 def _head(title: str, message: "Message | None") -> list[str]:

@@ -65,8 +65,8 @@ def raised(error: BaseException) -> Raised | None:
     values = list(_values(errors))
     for one in errors:
         for module, name, read in _EXCEPTIONS:
-            if _is(one, module, name):
-                return read(one, values)
+            if _is(one, module, name) and (found := read(one, values)) is not None:
+                return found
     # A client that leaves its block closes with 1000: that is an end worth telling only where the test met it.
     met = any(map(_of_the_end, values)) or any(_is(one, "aiohttp", name) for one in errors for name in _LATE)
     for value in values:
@@ -251,6 +251,20 @@ def _aiohttp_refused(error: Any, _: list[Any]) -> Raised:  # noqa: ANN401
     return found
 
 
+def _aiohttp_unanswered(error: Any, values: list[Any]) -> Raised | None:  # noqa: ANN401
+    """An upgrade that got no answer; None for any other request, of which the exception says the same."""
+    request = _first(values, "aiohttp", "ClientRequest")
+    if request is None or not _asks(request.headers):
+        return None
+    found = _aiohttp_request(request)
+    found.ending = f"the upgrade was not answered: {error}"
+    return found
+
+
+def _asks(headers: Any) -> bool:  # noqa: ANN401  a mapping without case
+    return str(headers.get("Upgrade", "")).lower() == "websocket"
+
+
 def _aiohttp_request(info: Any) -> Raised:  # noqa: ANN401
     url = str(info.url)
     found = Raised(client="aiohttp", url=_without_user(_as_websocket(url)))
@@ -308,10 +322,7 @@ def _httpx(values: list[Any], response: Any = None) -> Raised:  # noqa: ANN401
     response = response if response is not None else getattr(session, "response", None)
     if response is None:
         return found
-    request = response.request
-    found.url = _without_user(_as_websocket(str(request.url)))
-    target = request.url.raw_path.decode("latin-1")
-    found.request = Message(start_line=f"{request.method} {target} HTTP/1.1", headers=_octets(request.headers.raw))
+    found = _httpx_request(response.request)
     line = f"{response.http_version} {response.status_code} {response.reason_phrase}".rstrip()
     found.response = Message(
         start_line=line,
@@ -320,6 +331,12 @@ def _httpx(values: list[Any], response: Any = None) -> Raised:  # noqa: ANN401
     )
     found.timings += _elapsed(response)
     return found
+
+
+def _httpx_request(request: Any) -> Raised:  # noqa: ANN401
+    target = request.url.raw_path.decode("latin-1")
+    head = Message(start_line=f"{request.method} {target} HTTP/1.1", headers=_octets(request.headers.raw))
+    return Raised(client="httpx-ws", url=_without_user(_as_websocket(str(request.url))), request=head)
 
 
 def _httpx_body(response: Any) -> Body | None:  # noqa: ANN401
@@ -346,6 +363,19 @@ def _httpx_refused(error: Any, values: list[Any]) -> Raised:  # noqa: ANN401
     return found
 
 
+def _httpx_unanswered(error: Any, _: list[Any]) -> Raised | None:  # noqa: ANN401
+    """An upgrade that got no answer; None for any other request."""
+    try:
+        request = error.request
+    except RuntimeError:  # the error is about none
+        return None
+    return (
+        replace(_httpx_request(request), ending=f"the upgrade was not answered: {error}")
+        if _asks(request.headers)
+        else None
+    )
+
+
 def _httpx_lost(_: Any, values: list[Any]) -> Raised:  # noqa: ANN401
     return replace(_httpx(values), ending="no close frame received")
 
@@ -354,9 +384,11 @@ _EXCEPTIONS = (
     ("websockets", "ConnectionClosed", _websockets_closed),
     ("websockets", "InvalidHandshake", _websockets_refused),
     ("aiohttp", "WSServerHandshakeError", _aiohttp_refused),
+    ("aiohttp", "ClientConnectionError", _aiohttp_unanswered),
     ("httpx_ws", "WebSocketDisconnect", _httpx_closed),
     ("httpx_ws", "WebSocketUpgradeError", _httpx_refused),
     ("httpx_ws", "WebSocketNetworkError", _httpx_lost),
+    ("httpx", "TransportError", _httpx_unanswered),
 )
 """Which exceptions tell of a connection, by package and class, and how each is read."""
 
