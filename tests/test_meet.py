@@ -85,8 +85,9 @@ def test_the_line_that_strips_the_header_stands_in_the_verdict(proxy: str, tmp_p
 @pytest.mark.parametrize("proxy", lab.PROXIES)
 def test_a_healthy_path_and_its_config_have_nothing_against_each_other(proxy: str, tmp_path: Path) -> None:
     with path(proxy, "correct", tmp_path) as url:
-        ran = traced(url, tmp_path / "config", tmp_path)
+        ran = traced(f"{url}?token=abcdefgh", tmp_path / "config", tmp_path)
     assert (ran.status, ran.report["findings"]) == (0, [])
+    assert "withheld when" not in said(ran)
     assert "not observed" not in said(ran)
     assert "no line of the configs" not in said(ran)
 
@@ -108,6 +109,29 @@ def test_a_predicted_edit_that_was_not_observed_is_said(tmp_path: Path) -> None:
         ran = traced(url, other, tmp_path)
     assert ran.report["findings"] == []
     assert "predicts that Authorization is removed, and that was not observed: it arrived as it was sent" in said(ran)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (f'if ($http_authorization != "Bearer {TOKEN}") {{ return 401; }}', "withheld when the request was recorded"),
+        ('if ($http_authorization !~ "^Bearer ey[^.]+\\.") { return 401; }', "withheld when the request was recorded"),
+        ('if ($arg_token != "abcdefgh") { return 403; }', "withheld when the request was recorded"),
+        ('if ($http_authorization !~ "^Bearer .") { return 401; }', "withheld when the request was recorded"),
+        ('if ($http_authorization !~* "^bearer") { return 401; }', ""),
+        ('if ($http_authorization = "") { return 401; }', ""),
+    ],
+)
+def test_a_condition_on_what_was_withheld_is_not_held_against_the_config(line: str, words: str, tmp_path: Path) -> None:
+    with path("nginx", "correct", tmp_path) as url:
+        other = tmp_path / "other.conf"
+        text = (tmp_path / "config/nginx.conf").read_text()
+        other.write_text(text.replace("proxy_pass ", f"{line}\nproxy_pass "))
+        ran = traced(f"{url}?token=abcdefgh", other, tmp_path)
+    assert "was in force" not in said(ran)
+    assert "predicts" not in said(ran)
+    assert words in said(ran)
+    assert ("withheld when" in said(ran)) is bool(words)
 
 
 def test_without_a_recorder_behind_the_proxy_a_predicted_edit_is_told_as_not_observed(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from wsprobe.inspection import Change, HeaderEdit, Prediction, Timeout, Timer
 from wsprobe.lb.model import Config
 from wsprobe.lb.predict import predict
 from wsprobe.lb.request import Request
-from wsprobe.model import Ending, Finding, Line, Message, Observation, Report
+from wsprobe.model import Ending, Finding, Line, Message, Observation, Redaction, Report
 from wsprobe.path import Path, code_of
 from wsprobe.veil import Veil
 from wsprobe.writeup import with_write_up
@@ -41,7 +41,8 @@ def meet(report: Report, configs: Sequence[Config], veil: Veil) -> Report:
     asked = next((hop for hop in path.hops if hop.request), None)
     if asked is None or asked.request is None:
         return replace(report, config=("the configs were not used: no hop saw the head of the request",))
-    predicted = tuple(veil.hide(predict(config, _request(asked.request))) for config in configs)
+    request = _request(asked.request, asked.redactions)
+    predicted = tuple(veil.hide(predict(config, request)) for config in configs)
     met = _Meeting(path, predicted)
     findings = tuple(met.with_lines(finding) for finding in report.findings)
     verdict = next((new for old, new in zip(report.findings, findings, strict=True) if old == report.verdict), None)
@@ -50,14 +51,21 @@ def meet(report: Report, configs: Sequence[Config], veil: Veil) -> Report:
     return with_write_up(found, roots, tuple(met.suspects()))
 
 
-def _request(head: Message) -> Request:
+def _request(head: Message, redactions: Sequence[Redaction]) -> Request:
     """The request as it was recorded: what was redacted in it stays so, and only names and equality count."""
-    words = head.start_line.split(" ")
+    method, _, rest = head.start_line.partition(" ")
+    target, _, version = rest.rpartition(" ")  # the words in the place of a secret in the target have spaces
+    arguments = []
+    for shown in {each.shown for each in redactions if each.message == "request" and each.header is None}:
+        arguments.append(shown.strip("[]").replace(" ", "-"))
+        target = target.replace(shown, arguments[-1])
     return Request(
-        method=words[0],
-        target=words[1] if len(words) > 1 else "/",
-        version=words[-1],
+        method=method,
+        target=target or "/",
+        version=version,
         headers=head.headers,
+        withheld=tuple({each.shown for each in redactions if each.message == "request" and each.header is not None}),
+        arguments=tuple(arguments),
     )
 
 

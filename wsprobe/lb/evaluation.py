@@ -53,6 +53,9 @@ class View(Protocol):
     def variable(self, name: str) -> "str | Unsure | None":
         """A variable of the proxy; None where none was assigned."""
 
+    def withheld(self, text: str) -> str | None:
+        """The part of a text that stands in the place of another one, which nobody knows."""
+
 
 def evaluate(value: Value | None, view: View) -> str | Unsure | None:  # noqa: C901, PLR0911, PLR0912  one branch a kind
     """The text of a value, None where it has none."""
@@ -247,9 +250,31 @@ _MANY = frozenset({Subject.HEADER, Subject.COOKIE, Subject.VARIABLE, Subject.PAR
 def _tested(test: Test, view: View) -> bool | Unsure:
     if isinstance(test.value, Of) and test.value.subject not in _MANY:  # the matches of most routes
         text = view.part(test.value.subject, original=test.value.original)
-        return _passes(test, text) if isinstance(text, str) else text or False
+        return _judged(test, text, view) if isinstance(text, str) else text or False
     texts = _values(test.value, view)
-    return texts if isinstance(texts, Unsure) else _any(_passes(test, text) for text in texts)
+    return texts if isinstance(texts, Unsure) else _any(_judged(test, text, view) for text in texts)
+
+
+def _judged(test: Test, text: str, view: View) -> bool | Unsure:
+    """Whether a text passes; of one that is partly withheld only what holds whatever stood there."""
+    mark = view.withheld(text)
+    # No value has control characters: a search for one is about what stands between values.
+    if mark is None or test.how is How.EXISTS or not all(map(str.isprintable, test.texts)):
+        return _passes(test, text)
+    known = text.partition(mark)[0]
+    begins = test.how is How.PREFIX or (test.how is How.REGEX and not any(map(_LOOKS_ON.search, test.texts)))
+    if begins and _passes(test, known) is True:
+        return True
+    if test.how in {How.PREFIX, How.EQUALS}:
+        said = tuple(each.lower() for each in test.texts) if test.ignore_case else test.texts
+        beginning = known.lower() if test.ignore_case else known
+        if not any(each.startswith(beginning) and len(each) > len(beginning) for each in said):
+            return False
+    return Unsure("it depends on a value that was withheld when the request was recorded")
+
+
+_LOOKS_ON = lazy(r"\$|\(\?|\\[zZbB]")
+"""Patterns that what follows a text can keep from matching in it."""
 
 
 def _any(outcomes: Iterable[bool | Unsure]) -> bool | Unsure:

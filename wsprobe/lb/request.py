@@ -19,7 +19,8 @@ class Request:
     """The head of an HTTP/1.1 request as it comes to the proxy, and what is known of the connection it comes on.
 
     `port` is the one that the client connected to, `machine` the name of the host that the proxy runs on. What is None
-    is not known.
+    is not known. `withheld` are texts that a recorder put in the place of secrets in headers, `arguments` those in the
+    place of whole arguments of the target.
     """
 
     target: str = "/"
@@ -32,6 +33,8 @@ class Request:
     peer_port: int | None = None
     local: str | None = None
     machine: str | None = None
+    withheld: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
 
 
 def upgrade(target: str = "/", host: str = SOME_HOST, headers: tuple[Header, ...] = ()) -> Request:

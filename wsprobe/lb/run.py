@@ -85,7 +85,13 @@ class Run:
             choosing=choosing,
         )
 
-    # What expressions ask: wsprobe.lb.expressions.View.
+    # What expressions ask: wsprobe.lb.evaluation.View.
+
+    def withheld(self, text: str) -> str | None:
+        """What a recorder put in the place of a secret in a text."""
+        if text in self.request.arguments:
+            return text
+        return next((mark for mark in self.request.withheld if mark in text), None)
 
     def lines(self, name: str, *, original: bool) -> list[str] | Unsure:
         """The values of all lines of a header."""
