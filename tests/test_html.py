@@ -163,7 +163,7 @@ def test_what_passed_is_drawn_and_told_in_words() -> None:
     drawn = [found for found in re.findall(r"<title>([^<]*)</title>", life) if "at 33.000 s" in found]
     assert drawn == ["binary, 900,000 octets, at 33.000 s"] * 2
     assert "29 text, binary, 303,898 octets, at 0.090 to 1.540 s" in words  # what stands in one place is one mark
-    assert "9,930 more, only counted, 79,688,328 octets, from 60.000 to 88.410 s" in words
+    assert "9,930 more frames, only counted, 79,688,328 octets, from 60.000 to 88.410 s" in words
     assert "9,930 of these only counted" in words
     assert {f"#m-{kind}" for kind in ("ping", "pong", "frame", "eof")} <= set(page.values("href"))
     rows = [re.findall(r"<t[hd][^>]*>([^<]*)", row) for row in re.findall(r"<tr role=\"row\">(.*?)</tr>", life)]

@@ -68,7 +68,7 @@ def test_frames_that_were_only_counted_stand_between_the_first_and_the_last_ones
     hop = of(text(S, 1.0), text(C, 2.0), last=(text(S, 8.0),), more=4000)
     assert told(hop) == [
         ("server", "text", 1.0, 1.0),
-        ("server", "4,000 more, only counted", 1.0, 9.0),
+        ("server", "4,000 more frames, only counted", 1.0, 9.0),
         ("client", "text", 2.0, 2.0),
         ("server", "text", 8.0, 8.0),
     ]

@@ -133,7 +133,7 @@ def test_what_passed_is_drawn_in_order_with_the_middle_counted() -> None:
         "text (part), 300 octets, at 45 ms",
         "ping, 4 octets, at 45 ms",
         "3 text, 300 octets, at 46 ms",
-        "34 more, only counted, 4300 octets, 46 ms to 52 ms",
+        "34 more frames, only counted, 4300 octets, 46 ms to 52 ms",
         "text, 100 octets, at 52 ms",
         "close 1011 after 52 ms",
     ]
@@ -141,8 +141,8 @@ def test_what_passed_is_drawn_in_order_with_the_middle_counted() -> None:
     said = [drawn(one) for one in found["messages"]]
     assert said[4] == "text, 48 octets, at 60 ms"
     assert said[8:12] == [
-        "3 more, 900008 octets, 20 s to 40 s",
-        "9,934 more, 79696340 octets, 20 s to 88 s",
+        "3 more frames, 900008 octets, 20 s to 40 s",
+        "9,934 more frames, 79696340 octets, 20 s to 88 s",
         "ping, 4 octets, at 80 s",
         "text, 31 octets, at 88 s",
     ]

@@ -50,6 +50,11 @@ def named(opcode: str) -> str:
     return opcode if _OPCODE.fullmatch(opcode) else "other"
 
 
+def more(number: int) -> str:
+    """The noun for frames beside those that were told."""
+    return "more frame" if number == 1 else "more frames"
+
+
 def kept(hop: Observation, most: int = MOST) -> list[Frame]:
     """The frames that are known one by one, in the order seen; the middle is left out where there are too many."""
     if hop.frames is None:
@@ -89,7 +94,7 @@ def only_counted(hop: Observation, shown: list[Frame]) -> list[Event]:
             continue
         begin = max((frame.at for frame in own if id(frame) not in late), default=0.0)
         last = getattr(hop.activity, side.value) if hop.activity else None
-        kind = "more, only counted"
+        kind = f"{more(number)}, only counted"
         end = max(begin, last or 0.0)
         found.append(Event(begin=begin, end=end, sender=side, kind=kind, frames=number, octets=max(octets, 0)))
     return found

@@ -271,10 +271,8 @@ def _sum(events: list[_life.Event]) -> _life.Event | None:
     if not events:
         return None
     frames, octets = sum(one.frames for one in events), sum(one.octets for one in events)
-    end = max(one.end for one in events)
-    return _life.Event(
-        begin=events[0].begin, end=end, sender=events[0].sender, kind="more", frames=frames, octets=octets
-    )
+    end, kind = max(one.end for one in events), _life.more(frames)
+    return _life.Event(begin=events[0].begin, end=end, sender=events[0].sender, kind=kind, frames=frames, octets=octets)
 
 
 def _phase(verdict: Finding) -> str:
