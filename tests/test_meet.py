@@ -206,3 +206,36 @@ def test_a_config_that_cannot_be_read_is_told_before_anything_is_sent(tmp_path: 
         refused(run("trace", url, "--config", str(tmp_path / "nothing.conf")), "nothing.conf", "not recognised")
         refused(run("trace", url, "--config", str(tmp_path / "none.conf")), "none.conf", "No such file")
         assert app.requests == []
+
+
+def test_each_config_is_asked_about_the_request_that_comes_to_its_proxy(tmp_path: Path) -> None:
+    """Behind a proxy that rewrites the path, the next one's config knows only the new one."""
+
+    def second(where: Path, port: int) -> dict[str, str]:
+        files = lab.PROXIES["haproxy"].render(where, port, inner, "strip-authorization")
+        (name,) = files
+        files[name] = files[name].replace(
+            "default_backend", "http-request deny unless { path_beg /inner }\n  default_backend"
+        )
+        (tmp_path / name).write_text(files[name])
+        return files
+
+    def first(where: Path, port: int) -> dict[str, str]:
+        files = lab.PROXIES["nginx"].render(where, port, mid, "correct")
+        return {
+            name: text.replace(f"http://127.0.0.1:{mid}", f"http://127.0.0.1:{mid}/inner/")
+            for name, text in files.items()
+        }
+
+    with (
+        Backend(backend.needs_token) as app,
+        relay("inner", app.port, tmp_path / "inner.jsonl") as inner,
+        lab.run("haproxy", second) as haproxy,
+        relay("mid", haproxy.port, tmp_path / "mid.jsonl") as mid,
+        lab.run("nginx", first) as nginx,
+        relay("edge", nginx.port, tmp_path / "edge.jsonl") as edge,
+    ):
+        ran = traced(f"ws://127.0.0.1:{edge}/ws", tmp_path / "haproxy.cfg", tmp_path)
+    assert verdict(ran)["segment"] == ["mid", "inner"]
+    assert lines(verdict(ran)) == [FAULTS["haproxy"]]
+    assert "was in force" not in said(ran)

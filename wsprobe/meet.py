@@ -41,8 +41,9 @@ def meet(report: Report, configs: Sequence[Config], veil: Veil) -> Report:
     asked = next((hop for hop in path.hops if hop.request), None)
     if asked is None or asked.request is None:
         return replace(report, config=("the configs were not used: no hop saw the head of the request",))
-    request = _request(asked.request, asked.redactions)
-    predicted = tuple(veil.hide(predict(config, request)) for config in configs)
+    # Behind a proxy that rewrites the path, the next one's config knows only the new one.
+    requests = dict.fromkeys(_request(hop.request, hop.redactions) for hop in _asking(path, asked) if hop.request)
+    predicted = tuple(veil.hide(_predicted(config, tuple(requests))) for config in configs)
     met = _Meeting(path, predicted)
     findings = tuple(met.with_lines(finding) for finding in report.findings)
     verdict = next((new for old, new in zip(report.findings, findings, strict=True) if old == report.verdict), None)
@@ -51,12 +52,23 @@ def meet(report: Report, configs: Sequence[Config], veil: Veil) -> Report:
     return with_write_up(found, roots, tuple(met.suspects()))
 
 
+def _asking(path: Path, asked: Observation) -> Sequence[Observation]:
+    """The hops that a proxy may stand behind: all from which the request went on to another one that was observed."""
+    return [pair.outer for pair in path.pairs] or [asked]
+
+
+def _predicted(config: Config, requests: Sequence[Request]) -> Prediction:
+    """What a config makes of the first of the requests that it passes on; of none, what becomes of the outermost."""
+    found = [predict(config, request) for request in requests]
+    return next((one for one in found if one.reached is not False), found[0])
+
+
 def _request(head: Message, redactions: Sequence[Redaction]) -> Request:
     """The request as it was recorded: what was redacted in it stays so, and only names and equality count."""
     method, _, rest = head.start_line.partition(" ")
     target, _, version = rest.rpartition(" ")  # the words in the place of a secret in the target have spaces
     arguments = []
-    for shown in {each.shown for each in redactions if each.message == "request" and each.header is None}:
+    for shown in sorted({each.shown for each in redactions if each.message == "request" and each.header is None}):
         arguments.append(shown.strip("[]").replace(" ", "-"))
         target = target.replace(shown, arguments[-1])
     return Request(
@@ -64,7 +76,9 @@ def _request(head: Message, redactions: Sequence[Redaction]) -> Request:
         target=target or "/",
         version=version,
         headers=head.headers,
-        withheld=tuple({each.shown for each in redactions if each.message == "request" and each.header is not None}),
+        withheld=tuple(
+            sorted(each.shown for each in redactions if each.message == "request" and each.header is not None)
+        ),
         arguments=tuple(arguments),
     )
 
