@@ -37,6 +37,8 @@ from wsprobe.inspection import (
 )
 from wsprobe.parts import Line, Message, Replaced, Severity
 from wsprobe.reports.config import formats
+from wsprobe.reports.config._page import Page
+from wsprobe.reports.config._words import duration
 from wsprobe.reports.config.terminal import render
 
 __all__ = ["here"]
@@ -407,3 +409,13 @@ def test_what_checks_another_header_than_it_names_is_told_without_one() -> None:
     )
     (route,) = (route for route in ran.report["routes"] if "auth" in route)
     assert [each["text"] for each in route["auth"]] == ["auth_jwt may refuse the request"]
+
+
+def test_a_place_that_does_not_fit_stands_below_and_the_tree_goes_on() -> None:
+    page = Page(60, colour=False)
+    page.told([("  │ ", "")], "x" * 52, "", (":1000", "place"))
+    assert page.printed() == f"  │ {'x' * 52}\n  │ :1000\n"
+
+
+def test_a_timer_of_many_days_is_told_in_seconds_and_in_no_power_of_ten() -> None:
+    assert "1728000 s" in duration(Timeout(kind=Timer.IDLE, name="t", seconds=1728000, resets_on="traffic", place=None))

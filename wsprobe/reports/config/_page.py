@@ -65,8 +65,11 @@ class Page:
         """One line that already fits."""
         self._lines.append("".join(self._painted(text, style) for text, style in spans).rstrip())
 
-    def beside(self, left: Iterable[Span], right: Span, *, under: int) -> None:
-        """A line with something at its right edge, which stands on a line of its own where there is no room."""
+    def beside(self, left: Iterable[Span], right: Span, *, under: int, stem: Iterable[Span] = ()) -> None:
+        """A line with something at its right edge, which stands on a line of its own where there is no room.
+
+        That line begins with the stem, or with as many spaces as `under` says.
+        """
         left = list(left)
         taken, wanted = sum(cells(text) for text, _ in left), cells(right[0])
         if taken + 2 + wanted <= self.width:
@@ -74,7 +77,7 @@ class Page:
             return
         self.add(*left)
         if right[0]:
-            self.add((" " * under, ""), right)
+            self.add(*(stem or [(" " * under, "")]), right)
 
     def wrapped(self, text: str, indent: int, style: str = "", label: Span = ("", "")) -> None:
         """A text in as many lines as it takes, below each other; the label stands before the first."""
@@ -91,7 +94,7 @@ class Page:
         for line in lines[:-1]:
             self.add(*lead, (line, style))
             lead = self._below(lead)
-        self.beside([*lead, (lines[-1], style)], right, under=indent)
+        self.beside([*lead, (lines[-1], style)], right, under=indent, stem=self._below(lead))
 
     @staticmethod
     def _below(lead: list[Span]) -> list[Span]:

@@ -28,7 +28,7 @@ def duration(timeout: Timeout) -> str:
     if timeout.seconds is None:
         return f"never ends by its {timeout.kind} timer{name}"
     if timeout.kind is Timer.IDLE:
-        return f"ends after {timeout.seconds:g} s without {timeout.resets_on}{name}"
+        return f"ends after {timeout.seconds:.10g} s without {timeout.resets_on}{name}"
     if timeout.kind is Timer.LIFETIME:
-        return f"ends {timeout.seconds:g} s after it began, whatever happens{name}"
-    return f"the handshake is given up after {timeout.seconds:g} s{name}"
+        return f"ends {timeout.seconds:.10g} s after it began, whatever happens{name}"
+    return f"the handshake is given up after {timeout.seconds:.10g} s{name}"
