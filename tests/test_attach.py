@@ -179,15 +179,21 @@ def test_files_that_gitlab_refuses_are_told_and_the_note_is_still_written(gitlab
 
 def test_no_line_of_a_note_is_a_command_to_gitlab(gitlab: GitLabTracker, tmp_path: Path) -> None:
     finding = replace(
-        samples.INCIDENT.findings[0], message="/close\n/assign @root", rule="/label ~x", others=("/close",)
+        samples.INCIDENT.findings[0],
+        message="/close\n/assign @root",
+        rule="/label ~x",
+        others=("/close",),
+        next=("/unlabel",),
     )
     told = replace(samples.INCIDENT, findings=(finding,), verdict=finding, summary="/close", connection=("/lock",))
+    outer = replace(
+        told.trace.hops[0], name="/confidential ````"
+    )  # it begins the drawing of the path, in a longer fence
+    told = replace(told, trace=replace(told.trace, hops=(outer, *told.trace.hops[1:])))
     assert attach(written(tmp_path, told), issue(gitlab)).status == 0
-    inside, commands = False, []
-    for line in gitlab.comments[0]["body"].splitlines():
-        inside ^= line.startswith("```")
-        commands += [line] if not inside and line.lstrip().startswith("/") else []
-    assert commands == []
+    lines = gitlab.comments[0]["body"].splitlines()
+    assert [line for line in lines if line.startswith("/")] == []
+    assert " /unlabel" in lines
 
 
 # New issues.

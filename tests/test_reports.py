@@ -230,7 +230,7 @@ def test_a_code_span_in_a_table_stays_in_its_cell(text: str) -> None:
 def test_a_block_shows_its_lines_without_tags(lines: list[str]) -> None:
     lines = [visible(line) for line in lines]
     shown = rendered(markdown.block(lines, "text"))
-    lines = [markdown.untagged(line) for line in lines]
+    lines = [f"{' ' * line.startswith('/')}{markdown.untagged(line)}" for line in lines]
     body = "".join(f"{line}\n" for line in lines) or "\n"
     assert html.unescape(shown) == f'<pre lang="text"><code>{body}</code></pre>\n'
 

@@ -34,6 +34,7 @@ _AROUND = re.compile(r"""([("\u201c]*)(.*?)([)"\u201d.,:;?]*)""", re.DOTALL)
 _PLAIN = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*|\d{1,6}(?:\.\d{1,6})?")
 _COMMIT = re.compile(r"\b[0-9a-f]{7,40}\b", re.IGNORECASE)
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
+_COMMAND = re.compile("^/", re.MULTILINE)
 _LIST = re.compile(r"\d+[.)]")
 
 
@@ -68,7 +69,8 @@ def untagged(text: str) -> str:
 
 def block(lines: Iterable[str], language: str) -> str:
     """A fenced code block (CommonMark 4.5) that holds the lines whatever backticks are in them."""
-    body = untagged("\n".join(lines))
+    # A fence that is longer than three is not seen by all that look for GitLab's quick actions line by line.
+    body = _COMMAND.sub(" /", untagged("\n".join(lines)))
     fence = "`" * max(3, _longest_run(body) + 1)
     return f"{fence}{language}\n{body}\n{fence}"
 
