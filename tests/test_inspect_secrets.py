@@ -371,6 +371,7 @@ def test_secrets_that_run_over_lines_are_found() -> None:
     [
         '{"client_secret": "swordfish1", "db_password":"swordfish2","x-api-key":["swordfish3"],"api_token":"swordfish4"}',
         "{client_secret: swordfish1, api_key: swordfish2, password: 'swordfish3', signing_key: swordfish4}",
+        "[{key: swordfish1, client: a}, {key: swordfish2, client: b}, {key: 'swordfish3'}, {key: swordfish4, x: {value: 1}}]",
         "env API_TOKEN=swordfish1 DB_PASSWORD=swordfish2 SECRET_KEY=\"swordfish3\" ACCESS_KEY='swordfish4'",
     ],
 )

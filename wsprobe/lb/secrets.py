@@ -73,8 +73,11 @@ _NAMED: tuple[_Pattern, ...] = (
     (("header_regexp",), rf"\bheader_regexp\s+(?:\w+\s+)?{_NAME}\s+{_ONE}"),
     # The default of a placeholder: Caddy, compose
     (("{",), r"\$?\{\$?(?P<name>\w+):[-=?]?(?P<values>[^\s{}][^{}]*)\}"),
-    # The first key of a mapping in YAML, whose others follow after a comma; `key` is the name of a header of Envoy's
-    (("{",), r"\{(?!key:)(?P<name>\w+):\s+(?P<values>\"(?:[^\"\\]|\\.)*+\"?|'[^']*+'?|[^\s,{}\"'][^,{}\"']*)"),
+    # The first key of a mapping in YAML, whose others follow after a comma; `key` beside a value names a header
+    (
+        ("{",),
+        r"\{(?!key:[^,{}]*,\s*value\b)(?P<name>\w+):\s+(?P<values>\"(?:[^\"\\]|\\.)*+\"?|'[^']*+'?|[^\s,{}\"'][^,{}\"']*)",
+    ),
     # Traefik's rules
     (("header", "query"), rf"\b(?:Header|Query|Headers)(?:Regexp)?\(\s*[\"'`]?{_NAME}[\"'`]?\s*(?:,|=)\s*{_ONE}"),
     # Lists and mappings
