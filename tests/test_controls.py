@@ -121,7 +121,9 @@ def test_another_path_can_be_the_one_where_plain_http_tells() -> None:
     with Backend(answer) as app:
         ran = traced(app, "--http-control", "/api/me")
     assert controls(ran)["the same credentials over plain HTTP on /api/me"] == "200"
-    assert finding(ran, "credential-ineffective")
+    found = finding(ran, "credential-ineffective")
+    assert found
+    assert "Plain HTTP on /api/me takes it: 200 with it and 401 without" in found["message"]
 
 
 # The elimination table.

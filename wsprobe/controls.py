@@ -32,7 +32,6 @@ from wsprobe.trials import (
     has_credentials,
     in_words,
     outcome,
-    tells,
     why_stopped,
 )
 
@@ -247,15 +246,11 @@ def _together(trace: Trace) -> Iterator[Control]:
             result="on the upgrade the credentials make a difference: they reached whoever answered, so they were not "
             "lost before that point, and no more than that is shown",
         )
-    for good, none in found.plain:
-        if outcome(good) == outcome(none):
-            yield Control(
-                name="together",
-                result=f"plain HTTP answered {in_words(good)} with and without credentials: it tells nothing of them",
-            )
-        elif not tells(good, none):
-            yield Control(
-                name="together",
-                result=f"plain HTTP answered {in_words(good)} with the credentials and {in_words(none)} without: that "
-                "does not show that it takes them",
-            )
+    for plain in found.plain:
+        good, none = in_words(plain.good), in_words(plain.none)
+        if outcome(plain.good) == outcome(plain.none):
+            said = f"{plain.name} answered {good} with and without credentials: it tells nothing of them"
+            yield Control(name="together", result=said)
+        elif not plain.tells:
+            said = f"{plain.name} answered {good} with the credentials and {none} without: that does not show that it "
+            yield Control(name="together", result=f"{said}takes them")

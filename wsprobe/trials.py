@@ -158,6 +158,21 @@ def may_be_a_timer(hop: Observation) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Plain:
+    """One path over plain HTTP with the credentials and without; `name` is what it is called in a sentence."""
+
+    name: str
+    good: Observation
+    none: Observation
+
+    @property
+    def tells(self) -> bool:
+        """Whether the credentials are taken, and refused without; a server that fails or limits refuses nobody."""
+        good, none = code_of(self.good) or 0, code_of(self.none) or 0
+        return 200 <= good < 400 <= none < 500 or 200 <= good < 300 <= none < 400
+
+
+@dataclass(frozen=True, slots=True)
 class Elimination:
     """The main upgrade beside its controls, by name; what was not made is None."""
 
@@ -181,15 +196,19 @@ class Elimination:
         return self.made.get(STRAIGHT)
 
     @property
-    def plain(self) -> list[tuple[Observation, Observation]]:
-        """Pairs of plain HTTP exchanges on one path, with the credentials and without."""
+    def plain(self) -> list[Plain]:
+        """The plain HTTP of each path, with the credentials and without."""
         without = {name: name.replace(PLAIN, PLAIN_NONE, 1) for name in self.made if name.startswith(PLAIN)}
-        return [(self.made[name], self.made[other]) for name, other in without.items() if other in self.made]
+        return [
+            Plain(name.replace(PLAIN, "plain HTTP", 1), self.made[name], self.made[other])
+            for name, other in without.items()
+            if other in self.made
+        ]
 
     @property
-    def telling(self) -> tuple[Observation, Observation] | None:
+    def telling(self) -> Plain | None:
         """The plain HTTP that shows that the credentials are good for something: it takes them, and refuses without."""
-        return next((pair for pair in self.plain if tells(*pair)), None)
+        return next((one for one in self.plain if one.tells), None)
 
     @property
     def helped(self) -> list[tuple[str, Observation]]:
@@ -242,12 +261,6 @@ class Elimination:
 
 
 _VARIED = (ORIGIN, NO_ORIGIN, HOST, HTTP2)
-
-
-def tells(good: Observation, none: Observation) -> bool:
-    """Whether plain HTTP takes the credentials and refuses without; a server that fails or limits refuses nobody."""
-    with_, without = code_of(good) or 0, code_of(none) or 0
-    return 200 <= with_ < 400 <= without < 500 or 200 <= with_ < 300 <= without < 400
 
 
 def elimination(path: Path) -> Elimination:

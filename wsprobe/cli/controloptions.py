@@ -115,7 +115,7 @@ def planned(options: argparse.Namespace) -> str:
     kinds += [f"the same upgrade to {redact_text(options.bypass)}"] if options.bypass else []
     kinds += [f"the token in {carrier}" for carrier in options.carrier]
     kinds += ["with a canary header"] if options.records else []
-    kinds += ["over HTTP/2 where TLS offers it", "after a 403 other Origins"]
+    kinds += ["over HTTP/2 where TLS offers it", "after a refusal another Origin or Host", "what helped once more"]
     if mode is Mode.AUTH:
         kinds += ["upgrades without credentials and with a broken token"]
     weighed = f"; at most {MOST} requests to weigh {options.weigh}, without it or with filler" if options.weigh else ""

@@ -90,8 +90,8 @@ def _compared(found: Elimination, names: list[str]) -> str:
 def _plain(found: Elimination) -> str:
     if found.telling is None:
         return ""
-    good, none = found.telling
-    return f"Plain HTTP takes it: {in_words(good)} with it and {in_words(none)} without."
+    good, none, where = in_words(found.telling.good), in_words(found.telling.none), found.telling.name
+    return f"{where[0].upper()}{where[1:]} takes it: {good} with it and {none} without."
 
 
 def _elsewhere(found: Elimination) -> str:
@@ -178,5 +178,6 @@ def _places(found: Elimination) -> Iterator[Place]:
     for name, hop in tried.items():
         if hop is not None:
             yield Place(hop=found.good.name, part=name, shows=in_words(hop))
-    for good, none in found.plain:
-        yield Place(hop=found.good.name, part="plain HTTP", shows=f"{in_words(good)}; without: {in_words(none)}")
+    for one in found.plain:
+        shows = f"{in_words(one.good)}; without: {in_words(one.none)}"
+        yield Place(hop=found.good.name, part=one.name, shows=shows)
