@@ -210,6 +210,40 @@ def test_the_fix_of_a_dropped_upgrade_is_for_the_line_that_leads_on(config: str,
 
 
 @pytest.mark.parametrize(
+    ("kind", "config"),
+    [
+        (
+            "haproxy",
+            "listen l\n bind :80\n mode http\n http-request deny if { hdr(Upgrade) -i websocket }\n server s app:1\n",
+        ),
+        ("apache", '<If "-n %{HTTP:Upgrade}">\nRequire all denied\n</If>\nProxyPass / ws://app:1/\n'),
+    ],
+)
+def test_a_line_that_answers_upgrades_is_to_be_limited(kind: str, config: str) -> None:
+    [finding] = found(kind, config, "upgrade-not-passed")
+    assert "limit it to requests without Upgrade" in (finding.fix or "")
+
+
+@pytest.mark.parametrize(
+    ("config", "part"),
+    [
+        ("ProxyPass / http://app:2/\nProxyPass /ws ws://app:1/", "ProxyPass line before the other"),
+        (
+            "<Location /ws>\nProxyPass ws://app:1/\n</Location>\n<Location />\nProxyPass http://app:2/\n</Location>",
+            "in a <Location> behind the other",
+        ),
+        (
+            "RewriteEngine On\nRewriteRule ^/(.*) http://app:2/$1 [P]\nProxyPass /ws ws://app:1/",
+            "!=websocket [NC]` before",
+        ),
+    ],
+)
+def test_the_fix_of_a_shadowed_route_is_what_apache_decides_by(config: str, part: str) -> None:
+    [finding] = found("apache", f"{config}\n", "route-shadowed")
+    assert part in (finding.fix or "")
+
+
+@pytest.mark.parametrize(
     ("line", "rule", "part"),
     [
         ("http-request del-header Authorization", "credential-removed", "append `unless {"),

@@ -76,7 +76,7 @@ SetEnvIf X-A b force-proxy-request-1.0
 ProxyPass / http://@U@/ upgrade=websocket
 """
 _MEMBERS = "BalancerMember balancer://app ws://@U@\nProxyPass / balancer://app/"
-_RAW = "ProxyPass /a http://@U@ nocanon upgrade=websocket\nProxyPass / http://@U@/x nocanon upgrade=websocket"
+_RAW = "ProxyPass /a http://@U@ nocanon\nProxyPass /b 'http://@U@/a b/' nocanon upgrade=websocket\nProxyPass / http://@U@/x nocanon upgrade=websocket"
 _INHERITED = """\
 RewriteEngine On
 RewriteRule ^/main/(.*) ws://@U@/m/$1 [P]
@@ -146,7 +146,7 @@ _HOSTS = "RewriteEngine On\nRewriteRule ^/ws ws://@U@%{REQUEST_URI} [P]\nRewrite
         pytest.param(_ENVIRONMENT, ("/ws?token=abc&x", "/ws?y"), id="what an expression has matched"),
         pytest.param(_BUGGY, ("/old/x", "/ws"), id="HTTP/1.0 for some"),
         pytest.param(_MEMBERS, ("/ws",), id="a member outside of its balancer"),
-        pytest.param(_RAW, ("/a?", "/a?b", "/a", "/a/?b", "/?b"), id="nocanon and no path"),
+        pytest.param(_RAW, ("/a?", "/a?b", "/a", "/a/?b", "/?b", "/b?c", "/b", "/b/%2e"), id="nocanon and no path"),
         pytest.param(_ANEW, ("/n/a/b/c", "/n/a"), id="rules that begin anew"),
         pytest.param(_LATER, ("/r/s", "/n/x", "/z?q"), id="rules behind one with R"),
         pytest.param(_NESTED, ("/ws", "/other"), id="If in If, and a list of protocols"),

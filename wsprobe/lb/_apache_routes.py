@@ -25,6 +25,7 @@ from wsprobe.lb.expressions import (
     Join,
     Not,
     Of,
+    Or,
     Subject,
     Test,
     Text,
@@ -248,14 +249,13 @@ def _mapped(found: proxy.Pass) -> tuple[Value, list[Step]]:
     if not found.raw:
         return quoted, []
     target = Of(Subject.TARGET)
-    raw = proxy.under(found.path, Of(Subject.RAW_PATH))
+    # Apache looks for the path at the begin of the whole target: right before a query it does not find it.
+    raw = proxy.under(found.path, target)
     if found.path.endswith("/"):  # as many slashes as stand there count as one, and then the path is not taken raw
-        raw = all_of(raw, Not(Test(Of(Subject.RAW_PATH), How.PREFIX, (f"{found.path}/",))))
+        raw = all_of(raw, Not(Test(target, How.PREFIX, (f"{found.path}/",))))
     query = Cases(((Test(Of(Subject.QUERY), How.EXISTS), Join((Text("?"), Of(Subject.QUERY)))),), Text(""))
-    taken: Value = Join((Text(base), Without(target, prefix=found.path)))
-    if not base:  # a URL without a path gets one before its query
-        taken = Cases(((Test(taken, How.PREFIX, ("?",)), Join((Text("/"), taken))),), taken)
-    path = Cases(((raw, taken),), Join((quoted, query)))
+    taken = Join((Text(base), Without(target, prefix=found.path)))
+    path = Cases(((raw, taken),), Join((Or(quoted, Text("/")), query)))
     return path, [_no_space(path, "nocanon", found.node)]
 
 

@@ -18,7 +18,7 @@ Good (apache):
 
 from collections.abc import Iterator
 
-from wsprobe.inspection import ConfigFinding, Handling
+from wsprobe.inspection import ConfigFinding, Handling, Prediction
 from wsprobe.parts import Message, Severity
 from wsprobe.patterns import lazy
 from wsprobe.rules.config import ConfigRule, Intent, Level, Passage
@@ -41,7 +41,6 @@ _FIX = {
     "haproxy": "Write its use_backend line before the other.",
     "envoy": "Write it before the other route.",
     "caddy": "Use `handle` with the longer path, or write it before the other in a `route` block.",
-    "apache": "Write its ProxyPass line before the other: the first that matches wins.",
     "traefik": "Give its router a higher `priority`.",
 }
 
@@ -73,9 +72,20 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
 
 
 def _fix(passage: Passage) -> str | None:
+    if passage.config.kind == "apache":
+        return _for_apache(passage.taken_by)
     fix = _FIX.get(passage.config.kind)
     found = _PREFIX.match(passage.route.place.text) if passage.route.place else None
     return fix.replace("^~ … {", f"^~ {found[1]} {{") if fix and found else fix
+
+
+def _for_apache(taken: Prediction) -> str:
+    """Rules come before any ProxyPass, the last <Location> that matches before all of the server's own lines."""
+    if taken.place and taken.place.text.lower().startswith("rewriterule"):
+        return "Write `RewriteCond %{HTTP:Upgrade} !=websocket [NC]` before the rule: rules come before any ProxyPass."
+    if (taken.route or "").startswith("<"):
+        return "Write its ProxyPass in a <Location> behind the other: of those that match the last one wins."
+    return "Write its ProxyPass line before the other: the first that matches wins."
 
 
 def _passes(request: Message | None) -> bool:

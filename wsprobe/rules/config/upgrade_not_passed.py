@@ -81,6 +81,7 @@ _FIX = {
 }
 _WEBSOCKET_URL = lazy(r"\bws(s?)://([^\s\"'`,}]+)", re.IGNORECASE)
 _SWITCHED_ON = "Write `enabled: true` here, or delete the field: that is its default."
+_LIMIT = "Delete the line, or limit it to requests without Upgrade."
 _SETS = ("proxy_set_header", "RequestHeader")
 
 
@@ -99,7 +100,7 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
                 severity=_severity(intent),
                 place=answer.place,
                 header="Upgrade",
-                fix=_SWITCHED_ON if _switched_off(answer) else _FIX.get(passage.config.kind),
+                fix=_let_through(passage, answer),
             )
         case Handling.REFUSED if (answer := passage.ended_by) and _never_reaches(passage, answer):
             yield RULE.finding(
@@ -118,7 +119,7 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
                 severity=Severity.ERROR,
                 place=spoil.place,
                 header="Upgrade",
-                fix="Delete the line, or limit it to requests without Upgrade.",
+                fix=_LIMIT,
             )
         case Handling.ANSWERED if headers := _set_for_nobody(passage):
             yield RULE.finding(
@@ -132,6 +133,15 @@ def check(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
             )
 
 
+def _let_through(passage: Passage, answer: Answer) -> str | None:
+    """The fix of an answer to an upgrade: by the line that gives it, else by what the proxy lacks."""
+    if _switched_off(answer):
+        return _SWITCHED_ON
+    if answer.place and passage.config.kind != "envoy":
+        return _LIMIT
+    return _FIX.get(passage.config.kind)
+
+
 def _dropped(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
     by = passage.lost_by("Upgrade")
     place = by.place if by else None
@@ -139,7 +149,7 @@ def _dropped(passage: Passage, intent: Intent) -> Iterator[ConfigFinding]:
         place = other.place  # without Connection some proxies take it for a plain request
     if place:
         said = "This line keeps the upgrade from the upstream, which sees a plain request."
-        fix = "Delete the line, or limit it to requests without Upgrade."
+        fix = _LIMIT
     else:
         said = f"Upgrade is not passed on, so the upstream sees a plain request ({intent.why})."
         fix = _fix(passage)
