@@ -162,6 +162,7 @@ def test_an_origin_that_is_taken_is_the_cause_and_not_the_credentials(refusal: b
     verdict = ran.report["verdict"]
     assert (verdict["rule"], verdict["confidence"], verdict["header"]) == ("works-otherwise", "likely", "Origin")
     assert f"-H 'Origin: {own}'" in verdict["next"][0]
+    assert ran.report["writeup"]["chain"][-1]["leads"] == "likely"
     assert "credential-ineffective" not in rules(ran)
     assert "Origin" in skipped(ran, "credential-ineffective")
 

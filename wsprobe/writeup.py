@@ -172,6 +172,15 @@ class _Author:
         """Whether the verdict tells what may lie behind an end, and not that end itself."""
         return rank(self.verdict.rule) < _ENDS_FROM and self.verdict.rule not in _DIRECT
 
+    def _went_well_otherwise(self) -> str | None:
+        """What went well where the upgrade did not, and so tells the cause from a fault of the application's own."""
+        trace = self.report.trace
+        if any(trial.name == _BYPASS and _went_well(trial.hops, trace) for trial in trace.trials):
+            return "straight to the application, the same upgrade went well"
+        if self.verdict.rule == "works-otherwise" and self.verdict.confidence is Confidence.LIKELY:
+            return "with that one thing changed the same upgrade went well, each time"
+        return None
+
     def _leads(self) -> tuple[Confidence, str | None]:
         """How sure it is that what the verdict tells brought about what came of the connection, and why no surer."""
         if not self._is_cause():
@@ -181,10 +190,8 @@ class _Author:
             return Confidence.PROVEN, f"the application itself says so: {told}"
         if said := self._said_at_the_end():
             return Confidence.LIKELY, said
-        if any(
-            trial.name == _BYPASS and _went_well(trial.hops, self.report.trace) for trial in self.report.trace.trials
-        ):
-            return Confidence.LIKELY, "straight to the application, the same upgrade went well"
+        if otherwise := self._went_well_otherwise():
+            return Confidence.LIKELY, otherwise
         if self.verdict.rule == "upgrade-dropped":
             return Confidence.LIKELY, "whoever answered was not asked for a WebSocket; what it made of that is not told"
         return (

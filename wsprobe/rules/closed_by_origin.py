@@ -22,6 +22,8 @@ from wsprobe.wording import code, stretch
 RULE = Rule(__name__, needs=upgraded, rank=80)
 
 _GOING_AWAY = 1001
+_OF_THE_SERVER = frozenset({_GOING_AWAY, 1012, 1013})
+"""Codes that speak of the server as a whole, and of no request."""
 
 
 def check(path: Path) -> Iterator[Finding]:
@@ -41,7 +43,7 @@ def check(path: Path) -> Iterator[Finding]:
         confidence=confidence,
         segment=where.segment,
         fix=_fix(where, close.code),
-        others=_others(where) if confidence is Confidence.POSSIBLE else (),
+        others=_others(where, close.code) if confidence is Confidence.POSSIBLE else (),
         untested=() if where.in_application else (f"what lies beyond {where.hop.name}, and what arrived there",),
         next_=() if where.in_application else (*observe_beyond(path, where.hop), *ask_from_outside(path)),
     )
@@ -60,10 +62,11 @@ def _fix(where: Origin, number: int | None) -> str:
     return f"Read the log of {place} at that moment.{f' Who sends {number}: {sender}' if sender else ''}"
 
 
-def _others(where: Origin) -> tuple[str, ...]:
+def _others(where: Origin, number: int | None) -> tuple[str, ...]:
     beyond = stretch((where.hop.name, None))
+    lost = f"the application failed because something that it needs, a header for one, was lost {beyond}"
     return (
         *where_else(where),
         f"a gateway {beyond} that terminates WebSockets made it when it lost its upstream",
-        f"the application failed because something that it needs, a header for one, was lost {beyond}",
+        *(() if number in _OF_THE_SERVER else (lost,)),
     )

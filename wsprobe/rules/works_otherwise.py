@@ -78,8 +78,8 @@ def _finding(found: Elimination, name: str, hop: Observation) -> Finding:
         others=() if sure else ("a fault that comes and goes looks the same",),
         untested=(*change.untested, "more tries than these"),
         next_=(
-            again(path, f"{_option(hop, name, change.header)}--repeat 10"),
             *(observe_beyond(path, path.hops[-1]) if change.header is None else ()),
+            again(path, f"{_option(hop, name, change.header)}--repeat 10"),
         ),
     )
 
