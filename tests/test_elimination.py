@@ -283,3 +283,10 @@ def test_a_ticket_that_is_good_once_wants_a_command() -> None:
     with Backend(answering(lambda _: next(taken, backend.plain("403 Forbidden")), status)) as app:
         ran = traced(app)
     assert "--ticket-cmd" in controls(ran)["no more controls"]
+
+
+def test_a_403_that_may_be_envoys_own_does_not_put_the_credentials_first() -> None:
+    answer = b"HTTP/1.1 403 Forbidden\r\nServer: envoy\r\nContent-Length: 0\r\n\r\n"
+    with Backend(alike(answer)) as app:
+        ran = traced(app, "--controls", "auth")
+    assert rules(ran) == ["upgrade-refused", "credential-ineffective"]

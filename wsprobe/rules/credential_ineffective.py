@@ -17,9 +17,10 @@ Good:
 
 from collections.abc import Iterator
 
+from wsprobe.heads import values
 from wsprobe.judging import Rule, again, credentials_compared, header_of, observe_beyond
 from wsprobe.model import Confidence, Finding, Observation, Place, Severity
-from wsprobe.path import Path
+from wsprobe.path import Path, code_of
 from wsprobe.stacks import hint
 from wsprobe.trials import (
     STRAIGHT,
@@ -33,6 +34,7 @@ from wsprobe.trials import (
 RULE = Rule(__name__, needs=credentials_compared, rank=35)
 
 _QUERY = "the query"
+_FORBIDDEN = 403
 
 
 def check(found: Elimination) -> Iterator[Finding]:
@@ -71,9 +73,13 @@ def _names(hop: Observation) -> list[str]:
 def _leads(found: Elimination, names: list[str]) -> bool:
     """Whether this tells more than how the connection ended.
 
-    It does not where the credentials arrived, and where a timer or a message that did not come is at hand.
+    It does not where the credentials arrived, where a timer or a message that did not come is at hand, and where the
+    answer may be Envoy's own, which is 403 for every upgrade that it has no upgrade_configs for.
     """
-    return not (_arrived(found.path, names) or may_be_a_timer(found.good) or waited_in_vain(found.good))
+    response = found.good.response
+    of_envoy = code_of(found.good) == _FORBIDDEN and response and values(response.headers, "server") == ["envoy"]
+    at_hand = may_be_a_timer(found.good) or waited_in_vain(found.good)
+    return not (_arrived(found.path, names) or at_hand or of_envoy)
 
 
 def _compared(found: Elimination, names: list[str]) -> str:
