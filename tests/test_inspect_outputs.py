@@ -419,3 +419,10 @@ def test_a_place_that_does_not_fit_stands_below_and_the_tree_goes_on() -> None:
 
 def test_a_timer_of_many_days_is_told_in_seconds_and_in_no_power_of_ten() -> None:
     assert "1728000 s" in duration(Timeout(kind=Timer.IDLE, name="t", seconds=1728000, resets_on="traffic", place=None))
+
+
+def test_a_route_that_is_refused_does_not_make_the_others_repeat_what_they_have_alike(here: Path) -> None:
+    locations = "location / { proxy_pass http://a; } location /b { proxy_pass http://b; }"
+    refused = "location /c { if ($http_upgrade) { return 426; } proxy_pass http://c; }"
+    (here / "nginx.conf").write_text(f"server {{ listen 80; {locations} {refused} }}")
+    assert run("inspect", "nginx.conf").out.count("Connection: close") == 1

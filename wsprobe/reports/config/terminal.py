@@ -91,7 +91,7 @@ def _listener(page: Page, listener: str, routes: list[RouteView]) -> None:
     """A listener with its routes; what all that lead somewhere have alike is told once."""
     page.add(("  ", ""), (fitted(listener, page.width - 2), ""))
     told = {id(route): list(_told(route)) for route in routes}
-    leading = [told[id(route)] for route in routes if route.upstream]
+    leading = [told[id(route)] for route in routes if route.upstream and route.upgrade is not Handling.REFUSED]
     alike = [one for one in leading[0] if all(one in each for each in leading)] if len(leading) > 1 else []
     for one in alike:
         _tell(page, one, "  │ ", routes[0].config)
