@@ -172,3 +172,16 @@ def test_a_file_of_the_system_that_has_nothing_to_read_is_empty(here: Path) -> N
 
     with mock.patch("wsprobe.lb.source.os.fdopen", silent):
         refused_one(inspect("kmsg"), "kmsg", "not recognised")
+
+
+def test_what_conditions_look_for_is_worked_out_once_for_all_routes(here: Path) -> None:
+    """A list of redirects is a route a rule, and each route passes all of them."""
+    from wsprobe.rules.config._made import made_of
+
+    rules = "\n".join(f"RewriteRule ^/old{at}$ /new{at} [R=301,L]" for at in range(40))
+    (here / "httpd.conf").write_text(
+        APACHE.format("").replace("<VirtualHost *:80>", f"<VirtualHost *:80>\nRewriteEngine On\n{rules}")
+    )
+    with mock.patch("wsprobe.rules.config._passage.made_of", wraps=made_of) as counted:
+        assert len(inspect("httpd.conf", "--as", "apache").report["routes"]) > 40
+    assert counted.call_count < 40 * 10

@@ -23,7 +23,7 @@ _FEW = 32
 
 @dataclass(slots=True)
 class Index:
-    """The routes of one listener by what they ask for."""
+    """The routes of one listener by what they ask for; `sought` keeps what conditions of all of them look for."""
 
     routes: tuple[Route, ...]
     values: list[Value] = field(default_factory=list)
@@ -31,6 +31,7 @@ class Index:
     lengths: dict[tuple[int, How], set[int]] = field(default_factory=dict)
     others: list[int] = field(default_factory=list)
     follows: bool = False
+    sought: dict[int, tuple[Condition, tuple[str, ...]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.follows = len(self.routes) < _FEW or any(

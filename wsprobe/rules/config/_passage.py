@@ -8,12 +8,13 @@ their own.
 from collections.abc import Iterator
 from dataclasses import field, replace
 from functools import cached_property
+from itertools import islice
 
 from wsprobe.credentials import is_secret_name
 from wsprobe.frozen import dataclass
 from wsprobe.inspection import Change, Handling, HeaderEdit, Prediction, Timeout, Timer, Unknown
 from wsprobe.lb.evaluation import holds
-from wsprobe.lb.expressions import ALWAYS, NEVER, How, Of, Subject, Test
+from wsprobe.lb.expressions import ALWAYS, NEVER, Condition, How, Of, Subject, Test
 from wsprobe.lb.model import (
     Answer,
     Config,
@@ -241,14 +242,21 @@ class Passage:
 
     def elsewhere(self) -> Iterator["Passage"]:
         """The same route with other request targets, those that conditions of its steps look for."""
-        tests = [each for step in self.conditional for each in parts(step.when) if isinstance(each, Test)]
-        on_paths = [test for test in tests if made_of(test.value) & _PATHS and test.how in _BEGINNINGS]
-        found = (_BEGINNING.match(text) for test in on_paths for text in test.texts)
-        paths = [match[1] for match in found if match]
-        for path in dict.fromkeys(paths[:_MOST_TARGETS]):
+        paths = (path for step in self.conditional for path in self._sought(step.when))
+        for path in dict.fromkeys(islice(paths, _MOST_TARGETS)):
             other = replace(self, route=replace(self.route, sample=path), meant=False)
             if path != self.route.sample and other.sampled and other.arrives:
                 yield other
+
+    def _sought(self, condition: Condition) -> tuple[str, ...]:
+        """The beginnings of paths that a condition looks for; worked out once for all routes of a listener."""
+        known = self.index.sought if self.index else {}
+        if id(condition) not in known:
+            tests = (each for each in parts(condition) if isinstance(each, Test) and each.how in _BEGINNINGS)
+            texts = (text for test in tests if made_of(test.value) & _PATHS for text in test.texts)
+            found = tuple(match[1] for match in map(_BEGINNING.match, texts) if match)
+            known[id(condition)] = condition, found  # while it is kept, nothing else has its identity
+        return known[id(condition)][1]
 
     # Headers.
 
