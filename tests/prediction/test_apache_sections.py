@@ -51,6 +51,12 @@ ProxyPass ws://@U@/
 ProxyPass ws://@U@/t/
 </Location>
 """
+_SHARED = """\
+<LocationMatch "^/(a|b)/.*c">
+ProxyPass ws://@U@
+</LocationMatch>
+ProxyPassMatch ^/A(.?)/?(.*) ws://@U@/$2/$1
+"""
 _ENVIRONMENT = """\
 SetEnvIfExpr "%{QUERY_STRING} =~ /token=([^&]+)/" TOKEN=$1
 SetEnvIfExpr "%{HTTP:X-A} == 'a' && %{REQUEST_URI} =~ m#^/(.*)$#" PLACE=$1
@@ -143,6 +149,7 @@ _HOSTS = "RewriteEngine On\nRewriteRule ^/ws ws://@U@%{REQUEST_URI} [P]\nRewrite
     ("body", "targets"),
     [
         pytest.param(_PATTERNS, ("/room/1", "/room/1/a%20b?c", "/room/", "/never/x", "/any", "/anyx"), id="patterns"),
+        pytest.param(_SHARED, ("/b/c/d", "/A/c"), id="workers that are shared"),
         pytest.param(_ENVIRONMENT, ("/ws?token=abc&x", "/ws?y"), id="what an expression has matched"),
         pytest.param(_BUGGY, ("/old/x", "/ws"), id="HTTP/1.0 for some"),
         pytest.param(_MEMBERS, ("/ws",), id="a member outside of its balancer"),
@@ -157,7 +164,7 @@ _HOSTS = "RewriteEngine On\nRewriteRule ^/ws ws://@U@%{REQUEST_URI} [P]\nRewrite
     ],
 )
 def test_what_stands_in_a_section_does_as_predicted(tally: Tally, body: str, targets: tuple[str, ...]) -> None:
-    more: tuple[tuple[Header, ...], ...] = ((), (A,), (("X-A", "b"), BEARER))
+    more: tuple[tuple[Header, ...], ...] = ((), (A,), (("X-A", "b"), BEARER), (("Upgrade", "h2c"),))
     compare(PROXY, whole(body), [upgrade(target, headers=each) for target in targets for each in more], tally)
 
 

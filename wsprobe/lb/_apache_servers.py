@@ -155,7 +155,8 @@ def _define(server: Server, node: Node, path: str | None, parsed: Parsed) -> Non
     if found is None:
         parsed.problem(node.place, f"{node.written} needs a path and a URL")
     elif not found.excluded and not undefined(found.url) and not found.url.startswith("balancer:"):
-        server.workers.define(found, parsed)
+        # In a section with a wildcard it shares workers with ProxyPassMatch.
+        server.workers.define(replace(found, pattern=found.pattern or not found.path), parsed)
 
 
 def _proxy(server: Server, node: Node, parsed: Parsed) -> None:
