@@ -119,6 +119,14 @@ def test_fail_on_warning_fails_where_error_does_not(here: Path) -> None:
 # What is read.
 
 
+def test_what_a_route_leaves_open_is_noted(here: Path) -> None:
+    limited = GOOD.replace("        proxy_read", "        limit_conn perip 5;\n        proxy_read")
+    (here / "nginx.conf").write_text(limited)
+    notes = [route["notes"] for route in inspect("nginx.conf").report["routes"] if route["upstream"]]
+    assert notes == [["limit_conn perip 5"]]
+    assert "limit_conn perip 5" in run("inspect", "nginx.conf").out
+
+
 def test_a_folder_is_walked_and_what_is_no_config_is_counted(here: Path) -> None:
     (here / "conf" / "sites").mkdir(parents=True)
     (here / "conf" / "sites" / "app.conf").write_text(BAD)

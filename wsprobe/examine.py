@@ -156,6 +156,7 @@ def _view(passage: Passage) -> RouteView:
         timeouts=tuple(map(_timeout, route.timeouts)) if passed else (),
         auth=tuple(_gate(gate) for gate in passage.gates),
         limits=tuple(map(_limit, (*listener.limits, *route.limits))),
+        notes=route.notes,
         unknown=prediction.unknown,
     )
 

@@ -123,6 +123,7 @@ class RouteView:
     timeouts: tuple[Timeout, ...]
     auth: tuple[Remark, ...] = ()
     limits: tuple[Remark, ...] = ()
+    notes: tuple[str, ...] = ()
     unknown: tuple[Unknown, ...] = ()
 
 

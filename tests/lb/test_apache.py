@@ -376,3 +376,21 @@ def test_no_text_makes_the_reader_fail_in_another_way(lines: list[str], noise: s
         for route in listener.routes:
             carry(found, listener, route, request)
             assert re.match("/", route.sample)
+
+
+@pytest.mark.parametrize(
+    ("inside", "unknown"),
+    [
+        ("RequestHeader unset Authorization", ["any header"]),
+        ("Include other.conf", ["any header"]),
+        ("<IfModule mod_headers.c>\nRequestHeader unset X-A\n</IfModule>", ["any header"]),
+        ("SSLCertificateFile /etc/tls.pem", []),
+    ],
+)
+def test_what_a_file_decides_is_unknown_where_it_may_change_a_request(inside: str, unknown: list[str]) -> None:
+    text = f"Listen 8080\n<IfFile /etc/ws.conf>\n{inside}\n</IfFile>\nProxyPass /ws ws://127.0.0.1:9/ws\n"
+    found = read(text)
+    unread = [(one.what, one.place and one.place.line) for one in found.unread]
+    assert unread == [("what stands in <IfFile /etc/ws.conf>", 2)]
+    told = predict(found, upgrade("/ws", headers=(TOKEN,))).unknown
+    assert [one.what for one in told if one.what == "any header"] == unknown

@@ -64,9 +64,7 @@ def is_directive(name: str) -> bool:
 
 def known(node: Node) -> bool:
     """Whether a directive is read, or is known to leave the request and the upgrade alone."""
-    if node.name in _UNREAD:
-        return False
-    return node.name in _READ or node.name in _HARMLESS or bool(_PREFIXES.match(node.name))
+    return node.name not in _UNREAD and is_directive(node.name)
 
 
 _OF_A_SERVER = {

@@ -14,7 +14,7 @@ from wsprobe.lb import _apache_workers as proxy
 from wsprobe.lb._apache_grammar import Node
 from wsprobe.lb._apache_rules import Rule, rewriting
 from wsprobe.lb._apache_sections import Section, relation
-from wsprobe.lb._apache_servers import SCRIPTS
+from wsprobe.lb._apache_servers import OPAQUE
 from wsprobe.lb._apache_settings import Context, Layers, error_status, response, sample_host, timeouts, way_out
 from wsprobe.lb._apache_values import PATH, all_of
 from wsprobe.lb._numbers import natural
@@ -212,7 +212,7 @@ def _inside(at: Context, layers: Layers, out: Out) -> list[Step]:
         if node.name in {"setenv", "unsetenv", "passenv"}:
             made += headers.set_env(node, when)
     for when, node in _each(layers):
-        if SCRIPTS.match(node.name):
+        if OPAQUE.match(node.name):
             made.append(Opaque(why=f"{node.written} may change it", when=when, place=node.place))
     made += [_redirect(node, when) for when, node in _each(own) if node.name in REDIRECTS]
     for when, node in _each(layers):

@@ -16,6 +16,8 @@ from wsprobe.lb.source import ReadError, Source
 _BUILT_IN = {"core", "so", "http", "log_config", "logio", "version", "unixd", "watchdog"}
 _VARIABLE = re.compile(r"\$\{([^}:]+)\}")
 _MAX_PUT_IN = 1_000_000
+# What makes no difference to a request; a section inside is looked into.
+_OF_NO_REQUEST = re.compile(r"ssl|loadmodule\Z|\w*log\Z|logformat\Z|loglevel\Z|servertokens\Z|if")
 
 
 @dataclass(slots=True)
@@ -157,8 +159,16 @@ def _if_define(node: Node, source: Source, walk: _Walk, depth: int) -> Iterator[
 
 def _if_file(node: Node, _source: Source, walk: _Walk, _depth: int) -> Iterator[Node]:
     why = "whether a file is there is not in the config"
-    walk.parsed.unread.append(Unknown(what=f"what stands in <{node.written}>", why=why, place=node.place))
-    yield from ()
+    named = f"<{node.written} {node.text.strip()}>"
+    walk.parsed.unread.append(Unknown(what=f"what stands in {named}", why=why, place=node.place))
+    if any(not _OF_NO_REQUEST.match(name) for name in _names(node)):
+        yield replace(node, written=f"what stands in {named}", body=None)
+
+
+def _names(node: Node) -> Iterator[str]:
+    for inner in node.body or ():
+        yield inner.name
+        yield from _names(inner)
 
 
 def _if_known(node: Node, source: Source, walk: _Walk, depth: int) -> Iterator[Node]:

@@ -26,20 +26,12 @@ ON_A_REQUEST = {
     "requestheader", "header", "setenv", "unsetenv", "passenv", "require", "requireall", "requireany", "requirenone",
     "order", "allow", "deny", "authtype", "proxypreservehost", "proxyaddheaders", "sslproxyengine",
 }  # fmt: skip
-
-
 """The directives that a server applies to a request once it is known where it leads."""
 
-
-SCRIPTS = re.compile(r"secrule|secaction|lua(hook|quick|input|output|map|auth)|perl|python", re.IGNORECASE)
-
-
-"""What may do anything to a request."""
-
+OPAQUE = re.compile(r"secrule|secaction|lua(hook|quick|input|output|map|auth)|perl|python|iffile", re.IGNORECASE)
+"""What may do anything to a request: scripts, and sections of which nobody can tell whether they are read."""
 
 PASSES = ("proxypass", "proxypassmatch")
-
-
 CHOSEN = Of(Subject.VARIABLE, "server")
 
 
@@ -64,7 +56,7 @@ class Server:
         for node in nodes:
             self.named.setdefault(node.name, []).append((len(self.nodes), node))
             self.nodes.append(node)
-            if node.name in ON_A_REQUEST or SCRIPTS.match(node.name):
+            if node.name in ON_A_REQUEST or OPAQUE.match(node.name):
                 self.on_a_request.append(node)
 
     def own(self, name: str) -> Node | None:

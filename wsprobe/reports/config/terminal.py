@@ -129,6 +129,8 @@ def _told(route: RouteView) -> Iterator[_Told]:
     yield from _timers(route.timeouts)
     for remark in (*route.auth, *(limit for limit in route.limits if limit.place)):
         yield remark.text, _NO_SIGN, "", remark.place
+    for note in route.notes:
+        yield note, _NO_SIGN, "dim", route.place
     rest = [one.what for one in route.unknown if one.place is None]
     if rest:
         yield f"not known here: {', '.join(rest)}", ("?", "warning"), "dim", None
