@@ -258,6 +258,15 @@ def test_a_fix_can_be_applied_to_the_line_as_it_stands(line: str, rule: str, par
     assert part in (finding.fix or "")
 
 
+@pytest.mark.parametrize(
+    ("case", "page"), [("traefik-remove-header.yaml", "/basicauth/"), ("traefik-forward-auth.yaml", "/forwardauth/")]
+)
+def test_a_consumed_credential_links_to_the_page_of_what_takes_it(case: str, page: str) -> None:
+    path = CASES / "credential_consumed" / f"bad-{case}"
+    [finding] = found("traefik", path.read_text(), "credential-consumed")
+    assert (finding.url or "").endswith(page)
+
+
 def test_no_rule_over_configs_is_called_as_one_over_traces() -> None:
     from wsprobe import rules
 

@@ -50,8 +50,12 @@ class ConfigRule:
         related: Iterable[Line | None] = (),
         header: str | None = None,
         fix: str | None = None,
+        url: str | None = None,
     ) -> ConfigFinding:
-        """A finding of this rule on one route; without a place it stands where the route leads to its upstream."""
+        """A finding of this rule on one route; without a place it stands where the route leads to its upstream.
+
+        `url` is a page that says more of this very case than the rule's own for that proxy.
+        """
         at = place or passage.where
         return ConfigFinding(
             rule=self.name,
@@ -62,7 +66,7 @@ class ConfigRule:
             route=passage.route.label,
             header=header,
             fix=fix,
-            url=self.urls.get(passage.config.kind),
+            url=url or self.urls.get(passage.config.kind),
         )
 
 

@@ -43,6 +43,15 @@ RULE = ConfigRule(
     },
 )
 
+_PAGES = {
+    "oauth2": f"{ENVOY}/configuration/http/http_filters/oauth2_filter",
+    "ext_authz": f"{ENVOY}/configuration/http/http_filters/ext_authz_filter",
+    "api_key_auth": f"{ENVOY}/configuration/http/http_filters/api_key_auth_filter",
+    "basicAuth": f"{TRAEFIK}/middlewares/http/basicauth/",
+    "digestAuth": f"{TRAEFIK}/middlewares/http/digestauth/",
+}
+"""The pages of authentications other than the one that stands for the proxy."""
+
 _FIX = {
     "jwt_authn": "Write `forward: true` into the provider.",
     "oauth2": "Write `forward_bearer_token: false` where the application checks the client's own token.",
@@ -82,4 +91,5 @@ def _taken(passage: Passage, intent: Intent, name: str, gate: Gate) -> ConfigFin
         related=[gate.place, passage.where],
         header=name,
         fix=_FIX.get(gate.kind, f"Make it pass {name} on."),
+        url=_PAGES.get(gate.kind),
     )

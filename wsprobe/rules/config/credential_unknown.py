@@ -59,7 +59,7 @@ RULE = ConfigRule(
     __name__,
     {
         **REQUEST_HEADERS,
-        "envoy": f"{ENVOY}/configuration/http/http_filters/lua_filter",
+        "envoy": f"{ENVOY}/configuration/http/http_filters/http_filters",
         "haproxy": f"{HAPROXY}#4.2-http-request%20lua",
     },
 )
