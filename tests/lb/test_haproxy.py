@@ -195,13 +195,6 @@ def test_what_an_upgrade_is_spoken_in(server: str, protocol: str, tls: bool) -> 
     assert (upstream.protocol_place is not None) == (protocol in {"h2", "h2c"})
 
 
-def test_over_http_2_the_headers_of_an_upgrade_are_gone() -> None:
-    request = predicted(site(server="proto h2")).request
-    assert request
-    assert request.start_line == "GET /ws HTTP/2"
-    assert not {"upgrade", "connection", "sec-websocket-key"} & {name.lower() for name, _ in request.headers}
-
-
 USERS = "userlist u\n user ada insecure-password hunter2\n user bob password $5$salt$hash\n"
 
 

@@ -87,12 +87,6 @@ def upstream(back: Proxy, server: Server | None) -> Upstream | None:
     )
 
 
-def extended_connect(server: Server) -> Iterator[Step]:
-    """Over HTTP/2 an upgrade is a CONNECT without these headers (RFC 8441)."""
-    names = ("Connection", "Upgrade", "Sec-WebSocket-Key", "Host")
-    yield Edit(op=Op.REMOVE, which=Named(names), place=server.place)
-
-
 def notes(back: Proxy) -> Iterator[str]:
     """What to know about a route to it."""
     servers = back.servers()

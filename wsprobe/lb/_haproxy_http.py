@@ -28,7 +28,7 @@ from wsprobe.lb.expressions import (
     has,
     header,
 )
-from wsprobe.lb.model import Answer, Assign, Edit, Like, Limit, Measure, Named, Op, Spoil, Step
+from wsprobe.lb.model import Answer, Assign, Edit, Like, Limit, Measure, Method, Named, Op, Spoil, Step
 from wsprobe.parts import Line
 
 _NOMINATED = Of(Subject.HEADER, "Connection", lines=Lines.ANY_MEMBER, quotes=True)
@@ -249,3 +249,10 @@ def limits(
         ),
         Limit(name="tune.http.maxhdr", measure=Measure.COUNT, most=headers - 1, status=400, place=headers_place),
     )
+
+
+def extended_connect(server: Server) -> Iterator[Step]:
+    """Over HTTP/2 an upgrade is a CONNECT with a protocol of its own (RFC 8441); HAProxy leaves the key in it."""
+    upgrade = both(NOMINATES_UPGRADE, has("Upgrade"))
+    yield Method(value=Text("CONNECT"), when=upgrade, place=server.place)
+    yield Edit(op=Op.REMOVE, which=Named(("Connection", "Upgrade")), when=upgrade, place=server.place)

@@ -234,7 +234,7 @@ class Routes:
         yield from http.leaving(front, back, server, scope)
         yield from (step for proxy in (back, front) for step in self._spoilt(proxy, scope))
         if server is not None and backend.protocol(server) in {"h2", "h2c"}:
-            yield from backend.extended_connect(server)
+            yield from http.extended_connect(server)
 
     def _responses(self, proxy: Proxy, scope: Scope) -> Iterator[Step]:
         about = replace(scope, response=True)
