@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import os
+import random
 import shutil
 import signal
 import socket
@@ -30,6 +31,7 @@ CASES: list[tuple[str, str]] = [(name, fault) for name, proxy in PROXIES.items()
 
 _START_SECONDS = 20
 _STOP_SECONDS = 2  # Apache waits longer than that for an open WebSocket
+_PORTS, _WORKERS = range(12_000, 32_000), 8
 
 
 def binary(proxy: str) -> Path | None:
@@ -113,9 +115,15 @@ def _required(proxy: Proxy) -> Path:
 
 
 def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """A port that nobody listens on. What the system would choose, it could give away again before the proxy listens.
+
+    So these lie below what it chooses from, and each worker of the suite has its own.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS
+    for port in random.SystemRandom().sample(range(_PORTS.start + worker, _PORTS.stop, _WORKERS), 20):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    pytest.fail(f"no free port from {_PORTS.start} to {_PORTS.stop}")
 
 
 def _await_ready(proxy: Proxy, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
