@@ -73,7 +73,8 @@ class Tap:
         return [line for line in self.log if " lost or incomplete" in line or "Addon error" in line]
 
     def _lines(self) -> list[bytes]:
-        return self.records.read_bytes().splitlines() if self.records.exists() else []
+        written = self.records.read_bytes() if self.records.exists() else b""
+        return written.split(b"\n")[:-1]  # what stands behind the last end of a line is being written
 
 
 def wait_for(condition: Callable[[], object], what: Callable[[], str]) -> None:
