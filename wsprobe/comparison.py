@@ -3,9 +3,9 @@
 Everything here is text that may be shown: it comes from reports, whose secrets were replaced before.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 
+from wsprobe.frozen import dataclass
 from wsprobe.model import Confidence, Replaced, Segment, Severity
 
 

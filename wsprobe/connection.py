@@ -3,8 +3,9 @@
 All times are seconds from the `at` of the observation.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from wsprobe.frozen import dataclass
 
 
 class Sender(StrEnum):

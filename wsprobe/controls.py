@@ -5,9 +5,10 @@ with the same result. An ask never says a secret: it says what to do with those 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
+from wsprobe.frozen import dataclass
 from wsprobe.heads import values
 from wsprobe.model import Control, Trace, Trial, Weighing
 from wsprobe.path import Path, code_of

@@ -6,9 +6,9 @@ against all others with Fisher's exact test, and the result corrected for the nu
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from math import ceil, comb, log
 
+from wsprobe.frozen import dataclass
 from wsprobe.heads import values
 from wsprobe.model import Group, Observation
 from wsprobe.path import SWITCHING, code_of

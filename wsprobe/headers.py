@@ -5,10 +5,10 @@ Redacted values are compared by what their redactions tell; where that decides n
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
 from wsprobe.credentials import is_secret_name
+from wsprobe.frozen import dataclass
 from wsprobe.heads import MAX_HEAD
 from wsprobe.model import Header, Observation, Redaction
 

@@ -5,11 +5,11 @@ skip says what was missing.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain, count
 from typing import Any
 
 from wsprobe.durations import seconds
+from wsprobe.frozen import dataclass
 from wsprobe.headers import Value
 from wsprobe.ladder import Ladder, ladder
 from wsprobe.model import Confidence, Finding, Observation, Place, Redaction, Segment, Severity, Skip

@@ -4,10 +4,10 @@ All were made by one probe, so their times are of one clock. A timer is told apa
 lie apart: a lifetime ends each at the same age, a reload ends all at the same moment.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from wsprobe.ends import first_close
+from wsprobe.frozen import dataclass
 from wsprobe.heads import values
 from wsprobe.inspection import Timer
 from wsprobe.model import Ending, Observation, Sender

@@ -4,7 +4,6 @@ All times are seconds as floats; `at` of an observation is UTC in ISO 8601, ever
 A field with a default is left out of JSON while it holds that default; a field without one is always written.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from wsprobe.connection import (
@@ -23,6 +22,7 @@ from wsprobe.connection import (
     Tls,
     TlsEnds,
 )
+from wsprobe.frozen import dataclass
 from wsprobe.parts import Body, Confidence, Header, Line, Message, Replaced, Severity
 
 __all__ = [  # beside all that is defined here

@@ -2,12 +2,12 @@
 
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import pairwise
 
 from wsprobe.ends import closed_from_inside, ended_from_inside, ended_itself, first_close, is_healthy, surely_later
+from wsprobe.frozen import dataclass
 from wsprobe.headers import Edit, diff, values_of
 from wsprobe.heads import status
 from wsprobe.join import CLIENT

@@ -5,10 +5,10 @@ ends apart. A server that answers differently at each try makes every comparison
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from wsprobe.durations import seconds
 from wsprobe.ends import first_close, is_healthy, silence
+from wsprobe.frozen import dataclass
 from wsprobe.heads import values
 from wsprobe.model import Ending, Observation, Sender, Trace, Trial
 from wsprobe.path import SWITCHING, Path, code_of

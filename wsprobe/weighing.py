@@ -6,9 +6,9 @@ A limit that the first proxy holds itself weighs the header before that could lo
 """
 
 from collections.abc import Generator
-from dataclasses import dataclass
 from enum import StrEnum
 
+from wsprobe.frozen import dataclass
 from wsprobe.model import Header, Observation, Weighing
 from wsprobe.path import SWITCHING, code_of
 from wsprobe.trials import Outcome, asks_for_pause, in_words, outcome

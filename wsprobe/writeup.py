@@ -8,9 +8,10 @@ import math
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from wsprobe.ends import first_close
+from wsprobe.frozen import dataclass
 from wsprobe.headers import is_credential
 from wsprobe.mending import remedies
 from wsprobe.model import (

@@ -1,8 +1,8 @@
 """What reports for people show of a report value: which rows of the matrix, what came of each hop, in what order."""
 
 import re
-from dataclasses import dataclass
 
+from wsprobe.frozen import dataclass
 from wsprobe.model import Cell, Finding, Line, Link, Observation, Remedy, Report, Reports, Row, Severity, State, WriteUp
 
 GLYPHS = {
