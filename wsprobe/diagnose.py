@@ -10,8 +10,6 @@ from itertools import pairwise
 from wsprobe import __version__
 from wsprobe.controls import told
 from wsprobe.durations import seconds
-from wsprobe.groups import Tried, groups
-from wsprobe.groups import told as told_of_groups
 from wsprobe.headers import Edit, Kind, Value, diff, is_credential, permitted, values_of
 from wsprobe.join import CLIENT
 from wsprobe.judging import judge
@@ -72,6 +70,9 @@ def _weight(finding: Finding) -> tuple[int, int]:
 
 def collect(reports: Sequence[Report]) -> Reports:
     """Several reports, those with problems first, and what they are in numbers."""
+    from wsprobe.groups import Tried, groups
+    from wsprobe.groups import told as told_of_groups
+
     ordered = sorted(reports, key=lambda report: _SEVERITY[report.verdict.severity] if report.verdict else 3)
     phases: dict[str, list[float]] = {}
     for report in reports:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from wsprobe.cli import UsageError
 from wsprobe.controls import Allowed, Mode
 from wsprobe.redact import redact_text
-from wsprobe.weighing import MOST
 
 if TYPE_CHECKING:
     from wsprobe.model import Header
@@ -106,6 +105,8 @@ def weighed(options: argparse.Namespace, attempt: "Attempt") -> "Header | None":
 
 def planned(options: argparse.Namespace) -> str:
     """The controls in a plan: how many connections at most, when, and of which kinds."""
+    from wsprobe.weighing import MOST
+
     mode, most = Mode(options.controls), options.max_controls
     if mode is Mode.NEVER or not most:
         return "no controls"

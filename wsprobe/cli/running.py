@@ -16,12 +16,12 @@ from wsprobe.controls import Allowed, Ask, left_out, next_ask
 from wsprobe.model import Control, Trace, Trial, Weighing
 from wsprobe.redact import redact_text
 from wsprobe.trials import asks_for_pause
-from wsprobe.weighing import MOST, Scale, size_ladder, weigh
 
 if TYPE_CHECKING:
     from wsprobe.model import Header, Observation
     from wsprobe.net.attempt import Attempt
     from wsprobe.observer import Unredacted
+    from wsprobe.weighing import Scale
 
 _BEAT_SECONDS = 1.0
 _LADDER = 20
@@ -161,8 +161,10 @@ class Run:
 
     async def weigh(self) -> None:
         """Weighs the header that the user named, on upgrades and over plain HTTP, in at most 40 requests."""
-        if not self.seen:
+        if not self.seen or not (self.options.weigh or self.options.size_ladder):
             return
+        from wsprobe.weighing import MOST, size_ladder, weigh
+
         self._paused = any(map(asks_for_pause, self.observations))
         made = 0
         if self.options.size_ladder and not self._paused:
@@ -184,7 +186,7 @@ class Run:
                 break
             left, unit = left - found.tries, found.unit
 
-    async def _weighed(self, scale: Scale, header: "Header", made: int) -> Weighing:
+    async def _weighed(self, scale: "Scale", header: "Header", made: int) -> Weighing:
         from wsprobe.net.weigh import loaded
         from wsprobe.redact import redact
 
