@@ -31,7 +31,7 @@ CASES: list[tuple[str, str]] = [(name, fault) for name, proxy in PROXIES.items()
 
 _START_SECONDS = 20
 _STOP_SECONDS = 2  # Apache waits longer than that for an open WebSocket
-_PORTS, _WORKERS = range(12_000, 32_000), 8
+_PORTS, _WORKERS = range(26_000, 32_000), 8
 
 
 def binary(proxy: str) -> Path | None:
@@ -117,7 +117,8 @@ def _required(proxy: Proxy) -> Path:
 def _free_port() -> int:
     """A port that nobody listens on. What the system would choose, it could give away again before the proxy listens.
 
-    So these lie below what it chooses from, and each worker of the suite has its own.
+    So these lie below what it chooses from, and above those that the configs of the lab name, which tests replace; each
+    worker of the suite has its own.
     """
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS
     for port in random.SystemRandom().sample(range(_PORTS.start + worker, _PORTS.stop, _WORKERS), 20):

@@ -87,8 +87,8 @@ def of_lab(name: str) -> Callable[[Path, int, int], Mapping[str, str]]:
     def render(folder: Path, port: int, upstream: int) -> Mapping[str, str]:
         text = (LAB / f"{name}.conf").read_text()
         text = text.replace("@LAB@/run", str(folder)).replace("@LAB@", str(folder))
-        text = re.sub(r"127\.0\.0\.1:20\d+", f"127.0.0.1:{port}", text)
-        text = re.sub(r"127\.0\.0\.1:19\d+", f"127.0.0.1:{upstream}", text)
+        ports = {"20": port, "19": upstream}
+        text = re.sub(r"(127\.0\.0\.1:)(20|19)\d+", lambda found: f"{found[1]}{ports[found[2]]}", text)
         text = text.replace("/dev/stderr", f"{folder}/log").replace("/dev/stdout", f"{folder}/access")
         return {"apache.conf": text, "htpasswd": ""}
 
